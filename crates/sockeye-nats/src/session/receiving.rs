@@ -207,10 +207,9 @@ impl Session {
         let Some(topic) = self.topics.topic(sid) else { return Ok(()) };
         let last = message.previous;
         let is_new = message.offset > topic.floor;
-        if let Some(newest) = topic.newest.filter(|newest| (topic.offset..last).contains(newest))
-            && is_new
-            && last <= topic.floor
-        {
+        let contradicted =
+            topic.newest.filter(|newest| is_new && last <= topic.floor && (topic.offset..last).contains(newest));
+        if let Some(newest) = contradicted {
             // One that was not read is between these: not all is known up to the floor.
             topic.floor = newest;
         }
