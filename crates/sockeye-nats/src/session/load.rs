@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use sockeye_hub::backplane::{Loaded, Position, Stored};
 
+use crate::wire::headers::number;
 use crate::wire::info::shown;
 
 #[derive(Debug)]
@@ -129,6 +130,15 @@ pub(crate) struct Status<'a> {
     pub(crate) text: &'a [u8],
 }
 
+impl Status<'_> {
+    /// How many messages a batch may have, if that is why one of `size` is refused.
+    fn most_messages(self, size: usize) -> Option<usize> {
+        let rest = self.text.strip_prefix(b"Exceeded MaxRequestBatch")?;
+        let most = rest.strip_prefix(b" of ").and_then(number).and_then(|most| usize::try_from(most).ok());
+        Some(most.unwrap_or(size / 4)).filter(|most| (1..size).contains(most))
+    }
+}
+
 /// A consumer that reads.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -139,7 +149,8 @@ pub(crate) struct Reading {
     pub(crate) sid: u64,
     /// The number of the request for the batch.
     pub(crate) asked: u64,
-    /// How many messages of the batch are to come.
+    /// How many messages the batch may have, and how many of them are to come.
+    size: usize,
     left: usize,
     /// Whether the batch has brought any.
     has_progress: bool,
@@ -160,6 +171,8 @@ pub(crate) enum Next {
     Wait,
     /// Another batch is to be asked for.
     Batch,
+    /// One of so many messages at most: the broker gives no longer ones.
+    Smaller(usize),
     /// The consumer has given all that it has to give.
     Done,
     /// It gives no more, and has not given all. What it says, for people.
@@ -167,13 +180,15 @@ pub(crate) enum Next {
 }
 
 impl Reading {
-    pub(crate) fn new(span: Span, consumer: String, sid: u64, asked: u64) -> Self {
+    /// For a consumer that was asked for its first batch.
+    pub(crate) fn new(span: Span, consumer: String, sid: u64, asked: u64, size: usize) -> Self {
         Self {
             span,
             consumer,
             sid,
             asked,
-            left: BATCH,
+            size,
+            left: size,
             has_progress: false,
             count: 0,
             pending: 0,
@@ -201,7 +216,7 @@ impl Reading {
         }
         match () {
             () if pending == 0 || sequence >= last || self.is_whole() => Next::Done,
-            () if self.left == 0 => self.batch(),
+            () if self.left == 0 => Next::Batch,
             () => Next::Wait,
         }
     }
@@ -232,21 +247,24 @@ impl Reading {
     }
 
     /// The broker says that the batch has ended.
-    pub(crate) fn batch_ended(&mut self, status: Status<'_>) -> Next {
+    pub(crate) fn batch_ended(&self, status: Status<'_>) -> Next {
         match status.code {
             // If its last message had some behind it, those were dropped, or lost on their way.
             404 if self.pending == 0 => Next::Done,
-            _ if self.has_progress => self.batch(),
+            _ if self.has_progress => Next::Batch,
             // The batch before this one, which is known from its messages.
             409 if status.text.eq_ignore_ascii_case(b"Batch Completed") => Next::Wait,
-            code => Next::Stopped(format!("{code} {}", shown(status.text)).trim_end().to_owned()),
+            code => match status.most_messages(self.size) {
+                Some(size) => Next::Smaller(size),
+                None => Next::Stopped(format!("{code} {}", shown(status.text)).trim_end().to_owned()),
+            },
         }
     }
 
-    fn batch(&mut self) -> Next {
-        self.left = BATCH;
+    /// Another batch of `size` messages was asked for.
+    pub(crate) fn batch_begins(&mut self, asked: u64, size: usize) {
+        (self.asked, self.size, self.left) = (asked, size, size);
         self.has_progress = false;
-        Next::Batch
     }
 
     /// Whether all that the topic has was read.
@@ -371,7 +389,7 @@ fn size(message: &Stored) -> usize {
     message.payload.len() + message.key.as_ref().map_or(0, Vec::len) + size_of::<Stored>()
 }
 
-/// How many messages are asked for at once.
+/// How many messages are asked for at once, if the broker gives as many.
 pub(crate) const BATCH: usize = 1024;
 
 /// How often the broker is asked before a message that is missing is read: so often it has time to send what was overtaken.
@@ -405,7 +423,7 @@ mod tests {
     }
 
     fn read_from(span: Span, offsets: &[u64]) -> Reading {
-        let mut reading = Reading::new(span, "c".to_owned(), 1, 1);
+        let mut reading = Reading::new(span, "c".to_owned(), 1, 1, BATCH);
         for offset in offsets {
             give(&mut reading, *offset, Some(1), 9);
         }
@@ -507,18 +525,36 @@ mod tests {
     #[test]
     fn only_a_consumer_without_more_is_at_its_end() {
         let bounds = Bounds { count: 5, first: 1, last: 9 };
-        let end = |reading: &mut Reading, code, text: &str| reading.batch_ended(Status { code, text: text.as_bytes() });
+        let end = |reading: &Reading, code, text: &str| reading.batch_ended(Status { code, text: text.as_bytes() });
         let stopped = |text: &str| Next::Stopped(text.to_owned());
         // What it has given is followed by more.
         let mut reading = read(bounds, &[4]);
-        assert_eq!(end(&mut reading, 404, "No Messages"), Next::Batch);
-        assert_eq!(end(&mut reading, 404, "No Messages"), stopped("404 No Messages"));
-        assert_eq!(end(&mut reading, 503, ""), stopped("503"));
-        assert_eq!(end(&mut reading, 409, "Leadership \x1b Change"), stopped("409 Leadership \\u{1b} Change"));
-        assert_eq!(end(&mut reading, 409, "Batch Completed"), Next::Wait);
+        assert_eq!(end(&reading, 404, "No Messages"), Next::Batch);
+        reading.batch_begins(2, BATCH);
+        assert_eq!(end(&reading, 404, "No Messages"), stopped("404 No Messages"));
+        assert_eq!(end(&reading, 503, ""), stopped("503"));
+        assert_eq!(end(&reading, 409, "Leadership \x1b Change"), stopped("409 Leadership \\u{1b} Change"));
+        assert_eq!(end(&reading, 409, "Batch Completed"), Next::Wait);
         // It has given nothing, and has nothing.
-        assert_eq!(end(&mut read(bounds, &[]), 404, "No Messages"), Next::Done);
-        assert_eq!(end(&mut read(bounds, &[]), 503, ""), stopped("503"));
+        assert_eq!(end(&read(bounds, &[]), 404, "No Messages"), Next::Done);
+        assert_eq!(end(&read(bounds, &[]), 503, ""), stopped("503"));
+    }
+
+    #[test]
+    fn the_most_messages_of_a_batch_are_what_the_broker_says() {
+        for (text, expected) in [
+            ("Exceeded MaxRequestBatch of 10", Some(10)),
+            ("Exceeded MaxRequestBatch", Some(25)),
+            ("Exceeded MaxRequestBatch of many", Some(25)),
+            ("Exceeded MaxRequestBatch of 0", None),
+            // It would be refused again.
+            ("Exceeded MaxRequestBatch of 100", None),
+            ("Exceeded MaxWaiting", None),
+        ] {
+            assert_eq!(Status { code: 409, text: text.as_bytes() }.most_messages(100), expected, "{text}");
+        }
+        let text = b"Exceeded MaxRequestBatch";
+        assert_eq!(Status { code: 409, text }.most_messages(3), None);
     }
 
     #[test]
@@ -543,13 +579,13 @@ mod tests {
     #[test]
     fn what_is_read_is_bounded_and_the_newest_stay() {
         let bounds = Bounds { count: 3, first: 1, last: 9 };
-        let mut reading = Reading::new(all(bounds), "c".to_owned(), 1, 1);
+        let mut reading = Reading::new(all(bounds), "c".to_owned(), 1, 1, BATCH);
         for offset in [4, 6, 9] {
             give(&mut reading, offset, Some(MAX_BYTES / 2), 1);
         }
         let end = reading.finish(RULES, at(4)).loaded;
         assert_eq!((end.base.offset, end.messages.len(), end.is_complete), (6, 1, false));
-        let mut reading = Reading::new(all(bounds), "c".to_owned(), 1, 1);
+        let mut reading = Reading::new(all(bounds), "c".to_owned(), 1, 1, BATCH);
         give(&mut reading, 4, Some(1), 1);
         give(&mut reading, 6, None, 1);
         give(&mut reading, 9, Some(1), 0);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sockeye_hub::backplane::{BrokerError, Event, Io};
 
-use super::load::{BATCH, Finished, Load, MAX_ROUNDS, MAX_STOPS, Next, Reading, Span, Stage, Status};
+use super::load::{Finished, Load, MAX_ROUNDS, MAX_STOPS, Next, Reading, Span, Stage, Status};
 use super::receiving::stored;
 use super::state::{Request, Session, Side, Stream, subject};
 use super::stream::{Answer, Failure, MAX_ANSWER_BYTES, bounds, delivered, epoch};
@@ -149,8 +149,8 @@ impl Session {
             stream.deliveries.insert(delivery, sid);
         }
         self.send_subscribe(&delivery_subject(settings, delivery), delivery, sid, io);
-        let asked = self.ask_batch(consumer, delivery, settings, io);
-        self.stage(sid, Stage::Reading(Reading::new(span, consumer.to_owned(), delivery, asked)));
+        let (asked, size) = self.ask_batch(consumer, delivery, settings, io);
+        self.stage(sid, Stage::Reading(Reading::new(span, consumer.to_owned(), delivery, asked, size)));
         Ok(())
     }
 
@@ -177,11 +177,15 @@ impl Session {
         match next {
             Next::Wait => Ok(()),
             Next::Batch => {
-                let (consumer, delivery) = (reading.consumer.clone(), reading.sid);
-                let asked = self.ask_batch(&consumer, delivery, settings, io);
-                if let Some(Load { stage: Stage::Reading(reading), .. }) = self.topics.load(sid) {
-                    reading.asked = asked;
+                self.read_on(sid, settings, io);
+                Ok(())
+            }
+            Next::Smaller(size) => {
+                if let Some(stream) = &mut self.stream {
+                    // For all that follow. Other topics may have heard of it already.
+                    stream.batch = stream.batch.min(size);
                 }
+                self.read_on(sid, settings, io);
                 Ok(())
             }
             Next::Done => self.read(sid, settings, io),
@@ -189,6 +193,15 @@ impl Session {
                 self.read_again(sid, &text, settings, io);
                 Ok(())
             }
+        }
+    }
+
+    fn read_on(&mut self, sid: u64, settings: &Settings, io: &mut Io<'_>) {
+        let Some(Load { stage: Stage::Reading(reading), .. }) = self.topics.load(sid) else { return };
+        let (consumer, delivery) = (reading.consumer.clone(), reading.sid);
+        let (asked, size) = self.ask_batch(&consumer, delivery, settings, io);
+        if let Some(Load { stage: Stage::Reading(reading), .. }) = self.topics.load(sid) {
+            reading.batch_begins(asked, size);
         }
     }
 
@@ -373,15 +386,16 @@ impl Session {
         Ok(())
     }
 
-    /// Asks for messages of the past. The number of the request.
-    fn ask_batch(&mut self, consumer: &str, delivery: u64, settings: &Settings, io: &mut Io<'_>) -> u64 {
+    /// Asks for messages of the past. The number of the request, and of messages.
+    fn ask_batch(&mut self, consumer: &str, delivery: u64, settings: &Settings, io: &mut Io<'_>) -> (u64, usize) {
         self.sent += 1;
-        let Some(stream) = &self.stream else { return self.sent };
-        let body = json!({"batch": BATCH, "no_wait": true, "max_bytes": self.batch_bytes()});
+        let Some(stream) = &self.stream else { return (self.sent, 0) };
+        let size = stream.batch;
+        let body = json!({"batch": size, "no_wait": true, "max_bytes": self.batch_bytes()});
         let name = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", stream.wanted.name);
         let reply = delivery_subject(settings, delivery);
         encode::publish(io.out(), &name, Some(&reply), b"", body.to_string().as_bytes());
-        self.sent
+        (self.sent, size)
     }
 
     /// The most bytes of a batch. It has room for the longest message with its subjects, or that would never come.

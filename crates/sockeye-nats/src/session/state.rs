@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use serde_json::Value;
 use sockeye_hub::backplane::{BrokerError, Event, Io, PublishError};
 
-use super::load::Rules;
+use super::load::{BATCH, Rules};
 use super::publishes::Publishes;
 use super::stream::{Answer, Found, Wanted};
 use super::topics::Topics;
@@ -82,6 +82,8 @@ pub(crate) struct Stream {
     /// Topics whose histories are to be read.
     pub(super) waiting: VecDeque<u64>,
     pub(super) loads: usize,
+    /// How many messages of the past are asked for at once.
+    pub(super) batch: usize,
     /// The subscription of a topic by that of its consumer.
     pub(super) deliveries: HashMap<u64, u64>,
 }
@@ -155,6 +157,7 @@ impl Session {
             is_local: false,
             waiting: VecDeque::new(),
             loads: 0,
+            batch: BATCH,
             deliveries: HashMap::new(),
         });
         self.request(Request::Look, &look, &Value::Null, settings, io);

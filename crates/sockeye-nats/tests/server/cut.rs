@@ -1,8 +1,11 @@
 //! Histories whose reading is cut short: all that was there is told, or that some is missing.
 
 use sockeye_hub::backplane::{Backplane, Event, Loaded, Position};
+use sockeye_nats::{History, Nats};
 
+use crate::driver::{Hub, text_of};
 use crate::scripted::{SIZES, Scripted, places, reading, ready_with_history, republished, stream};
+use crate::server::Server;
 
 /// With messages 4 and 8 of `t`.
 const TWO_OF_NINE: &str = r#""first_seq":1,"last_seq":9,"subjects":{"sockeye.in.t":2}"#;
@@ -204,4 +207,52 @@ fn what_is_no_message_and_no_status_ends_nothing() {
     scripted.hears(b"MSG x 3 4\r\njunk\r\n").unwrap();
     scripted.hears(b"MSG x 3 $JS.ACK.x 4\r\njunk\r\n").unwrap();
     assert_eq!((scripted.said().as_str(), scripted.happened()), ("", vec![]));
+}
+
+#[test]
+fn a_broker_with_smaller_batches_is_asked_for_those() {
+    for (text, expected) in
+        [("Exceeded MaxRequestBatch of 100", "\"batch\":100,"), ("Exceeded MaxRequestBatch", "\"batch\":256,")]
+    {
+        let mut scripted = reading(100);
+        scripted.said();
+        scripted.hears(status(3, &format!("409 {text}")).as_bytes()).unwrap();
+        let said = scripted.said();
+        assert!(said.contains("$JS.API.CONSUMER.MSG.NEXT.SOCKEYE.c ") && said.contains(expected), "{said}");
+        for (sequence, count, pending) in [(4, 1, 1), (8, 2, 0)] {
+            assert_eq!(scripted.happened(), []);
+            scripted.hears(given(3, sequence, count, pending).as_bytes()).unwrap();
+        }
+        assert_eq!(offsets(loaded(&scripted.happened())), [4, 8]);
+        // The next topic begins with them.
+        scripted.act(|nats, io| nats.subscribe("t", None, io)).unwrap();
+        begin_again(&mut scripted);
+        assert!(scripted.said().contains(expected));
+    }
+    // One that does not want even that says so to people.
+    let mut scripted = reading(100);
+    for most in [7, 1, 0] {
+        scripted.hears(status(3, &format!("409 Exceeded MaxRequestBatch of {most}")).as_bytes()).unwrap();
+    }
+    for sid in 4..6 {
+        begin_again(&mut scripted);
+        scripted.hears(status(sid, "409 Exceeded MaxRequestBatch of 0").as_bytes()).unwrap();
+    }
+    let events = scripted.happened();
+    assert!(reason(&events).contains("409 Exceeded MaxRequestBatch of 0"), "{events:?}");
+}
+
+#[test]
+fn histories_are_read_from_a_server_with_small_batches() {
+    let server = Server::start("jetstream { store_dir: \"STORE\", limits { max_request_batch: 10 } }");
+    let nats = Nats::new("nats://127.0.0.1").unwrap().history(History::new(100)).unwrap();
+    let mut hub = Hub::connect(nats, server.address);
+    for topic in ["a", "b"] {
+        for number in 0..35 {
+            hub.publish(topic, &number.to_string());
+        }
+        let loaded = hub.subscribe(topic).unwrap();
+        let texts: Vec<String> = loaded.messages.iter().map(text_of).collect();
+        assert_eq!(texts, (0..35).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
 }
