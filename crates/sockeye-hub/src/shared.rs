@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use sockeye::protocol::{ConnectionMut, PushError};
 use sockeye::responder::RequestId;
 use sockeye::service::RemoteError;
 use sockeye::threads::{Group, GroupProtocol};
@@ -277,8 +278,7 @@ impl Outlet for Loop<'_> {
         let text: Box<str> = text.into();
         self.run_in(place.thread, move |commands| {
             if let Ok(mut connection) = commands.connection(place.id) {
-                // A client that does not read its answers is closed by the loop.
-                let _ = connection.push(&*text);
+                push_or_close(&mut connection, &text);
             }
         })
     }
@@ -297,9 +297,15 @@ fn push_to_all(commands: &mut Commands, topic: &str, text: &str) {
     let Ok(mut own) = commands.protocol_named(SUBPROTOCOL) else { return };
     for id in own.topic(topic).subscriber_ids() {
         if let Ok(mut connection) = commands.connection(id) {
-            // A connection that is being closed needs it no more.
-            let _ = connection.push(text);
+            push_or_close(&mut connection, text);
         }
+    }
+}
+
+/// A client that lacked an answer or a gap would never know. One that has so much to read comes back, and asks for what it missed.
+fn push_or_close(connection: &mut ConnectionMut<'_>, text: &str) {
+    if connection.push(text) == Err(PushError::Full) {
+        connection.close(CloseCode::TRY_AGAIN);
     }
 }
 

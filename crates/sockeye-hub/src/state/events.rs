@@ -29,7 +29,7 @@ impl State {
         match event {
             Event::Ready { most_bytes } => self.begin_all(most_bytes, out),
             Event::Subscribed { topic, history } => self.subscribed(&topic, history, now, out),
-            Event::Unsubscribed { topic, reason } => self.unsubscribed(&topic, &reason, out),
+            Event::Unsubscribed { topic, reason } => self.unsubscribed(&topic, &reason, now, out),
             Event::Message { topic, message } => self.take_message(&topic, message, now, out),
             Event::Published { ticket, position } => {
                 let Some(Ticket { from, position: own }) = self.confirm(ticket) else { return };
@@ -146,12 +146,14 @@ impl State {
         }
     }
 
-    fn unsubscribed(&mut self, name: &str, reason: &str, out: &mut dyn Outlet) {
+    fn unsubscribed(&mut self, name: &str, reason: &str, now: Duration, out: &mut dyn Outlet) {
         self.counts.refused += 1;
         let Some(topic) = self.topics.get_mut(name) else { return };
         topic.refusals += 1;
-        if topic.refusals == 1 {
-            tracing::warn!(topic = %name, %reason, "the broker refuses a subscription");
+        // Clients choose the topics.
+        let unsaid = if topic.refusals == 1 { self.refused_topics.happens(now) } else { None };
+        if let Some(unsaid) = unsaid {
+            tracing::warn!(topic = %name, %reason, since_the_last_line = unsaid, "the broker refuses a subscription");
         }
         let waiting = std::mem::take(&mut topic.waiting);
         let (was_asked, has_subscribers) = (topic.broker == AtBroker::Asked, topic.subscribers > 0);

@@ -47,6 +47,7 @@ pub(crate) struct State {
     /// The latest moment that any of the loops has named.
     now: Duration,
     refusals: Seldom,
+    refused_topics: Seldom,
     too_long: Seldom,
 }
 
@@ -155,6 +156,7 @@ impl State {
             later: Vec::new(),
             now: Duration::ZERO,
             refusals: Seldom::default(),
+            refused_topics: Seldom::default(),
             too_long: Seldom::default(),
         }
     }

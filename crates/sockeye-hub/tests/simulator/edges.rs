@@ -168,6 +168,42 @@ fn a_new_epoch_is_told_whatever_the_topic_drops() {
     }
 }
 
+/// It reads nothing, publishes, and the answers of the broker come when no more of them has room.
+#[test]
+fn who_has_no_room_for_an_answer_is_closed_and_not_left_to_wait() {
+    let network = Network::with_faults(1, Faults::none().with_buffers(300, 300));
+    let mut limits = Limits::default();
+    (limits.output_hard, limits.output_low_water) = (4096, 1024);
+    let hub = Hub::builder().history(History::of_messages(20)).seed(1).backplane(Lines::new(true));
+    let (_, builder) = hub.install(Service::builder().limits(limits), Everybody).unwrap();
+    let mut pair = Pair::on(network.clone(), builder);
+    let mut broker = start_broker(&network, &Rc::new(RefCell::new(Store { epoch: Some(1), ..Store::default() })));
+    run(&network, &mut [&mut pair.server, &mut broker], 5);
+    pair.subscribe_with(&[], &mut broker);
+    let id = pair.log.borrow().members[0].id.unwrap();
+    pair.client.control().connection(id).unwrap().pause_reading();
+    for number in 1..=200 {
+        {
+            let member = &mut pair.log.borrow_mut().members[0];
+            let id = member.next_id();
+            member.publishes.insert(id, ("t".into(), number));
+            let request = serde_json::json!({"type": "publish", "id": id, "topic": "t", "data": number.to_string()});
+            member.to_send.push(request.to_string());
+        }
+        if let Ok(mut connection) = pair.client.control().connection(id) {
+            connection.request_writable();
+        }
+        run(&network, &mut [&mut pair.server, &mut pair.client, &mut broker], 1);
+    }
+    if let Ok(mut connection) = pair.client.control().connection(id) {
+        connection.resume_reading();
+    }
+    run(&network, &mut [&mut pair.server, &mut pair.client, &mut broker], 30);
+    let log = pair.log.borrow();
+    assert_eq!(log.faults, Vec::<String>::new());
+    assert!(!log.members[0].is_open, "{} answers are missing", log.members[0].publishes.len());
+}
+
 /// A broker that says nothing.
 struct Mute;
 

@@ -27,6 +27,8 @@ struct OfTopic {
     all: BTreeSet<u64>,
     /// Of those that a newer one replaces, by key.
     latest: BTreeMap<Key, u64>,
+    /// What they take.
+    bytes: usize,
 }
 
 /// Messages of a batch, from one on: one message of a topic, or all that a flush sent to the connection.
@@ -172,7 +174,7 @@ impl SlowQueue {
         let mut dropped = 0;
         if is_latest {
             let older = self.topics.get(&topic).and_then(|of| of.latest.get(&key.cloned()).copied());
-            dropped += usize::from(older.inspect(|number| self.drop_one(topic, *number)).is_some());
+            dropped += usize::from(older.inspect(|number| self.drop_one(*number)).is_some());
         }
         while self.is_full(topic, options, item.cost(), most) {
             if options.slow_reader() == SlowReader::Close {
@@ -183,9 +185,11 @@ impl SlowQueue {
             }
             dropped += 1;
         }
+        let cost = item.cost();
         let number = self.add(item);
         let of = self.topics.entry(topic).or_default();
         of.all.insert(number);
+        of.bytes += cost;
         if is_latest {
             of.latest.insert(key.cloned(), number);
         }
@@ -197,9 +201,7 @@ impl SlowQueue {
         if self.bytes.saturating_add(cost) <= most {
             return true;
         }
-        let own = self.topics.get(&topic).into_iter().flat_map(|of| &of.all);
-        let own: usize = own.filter_map(|number| self.items.get(number)).map(Item::cost).sum();
-        let others = self.bytes - own;
+        let others = self.bytes - self.topics.get(&topic).map_or(0, |of| of.bytes);
         others == 0 || others.saturating_add(cost) <= most
     }
 
@@ -225,21 +227,21 @@ impl SlowQueue {
         let (number, item) = self.items.pop_first()?;
         self.bytes -= item.cost();
         self.key_bytes -= item.key_bytes();
-        if let Some(of) = &item.of {
-            self.forget(of.topic, number, of.key.as_ref());
-        }
+        self.forget(number, &item);
         Some(item)
     }
 
-    /// `key`: what the message was the latest of, if it was.
-    fn forget(&mut self, topic: u32, number: u64, key: Option<&Key>) {
-        let Some(of) = self.topics.get_mut(&topic) else { return };
+    /// The message does not wait any more.
+    fn forget(&mut self, number: u64, item: &Item) {
+        let Some(OfMessage { topic, key }) = &item.of else { return };
+        let Some(of) = self.topics.get_mut(topic) else { return };
         of.all.remove(&number);
-        if let Some(key) = key.filter(|key| of.latest.get(*key) == Some(&number)) {
+        of.bytes -= item.cost();
+        if let Some(key) = key.as_ref().filter(|key| of.latest.get(*key) == Some(&number)) {
             of.latest.remove(key);
         }
         if of.all.is_empty() {
-            self.topics.remove(&topic);
+            self.topics.remove(topic);
         }
     }
 
@@ -252,12 +254,13 @@ impl SlowQueue {
 
     fn drop_oldest(&mut self, topic: u32) -> bool {
         let oldest = self.topics.get(&topic).and_then(|of| of.all.first().copied());
-        oldest.inspect(|number| self.drop_one(topic, *number)).is_some()
+        oldest.inspect(|number| self.drop_one(*number)).is_some()
     }
 
-    fn drop_one(&mut self, topic: u32, number: u64) {
-        let key = self.drop_item(number).and_then(|item| item.of).and_then(|of| of.key);
-        self.forget(topic, number, key.as_ref());
+    fn drop_one(&mut self, number: u64) {
+        if let Some(item) = self.drop_item(number) {
+            self.forget(number, &item);
+        }
     }
 
     /// The connection has left the topic. Returns how many of its messages were dropped.
@@ -295,7 +298,16 @@ mod tests {
         TopicOptions::default().with_slow_reader(slow_reader).with_waiting_messages(3)
     }
 
+    /// What is kept of each topic is the sum of its messages: it is not summed for each message that comes.
+    fn assert_sums(queue: &SlowQueue) {
+        for (topic, of) in &queue.topics {
+            let sum: usize = of.all.iter().map(|number| queue.items[number].cost()).sum();
+            assert_eq!(of.bytes, sum, "topic {topic}");
+        }
+    }
+
     fn rest(queue: &mut SlowQueue) -> String {
+        assert_sums(queue);
         let mut all = Vec::new();
         while let Some(item) = queue.pop() {
             let frames = item.batch.frames();
@@ -351,6 +363,7 @@ mod tests {
             let key: Rc<[u8]> = vec![number; 1000].into();
             kept.push(queue.keep(7, options, Some(&key), &message(&number.to_string()), MOST));
             assert!(queue.bytes <= MOST && queue.key_bytes == 1000 * queue.items.len());
+            assert_sums(&queue);
         }
         assert_eq!(kept, [Kept::Queued, Kept::Queued, Kept::Queued, Kept::InPlaceOf(1), Kept::InPlaceOf(1)]);
         assert_eq!(rest(&mut queue), "2 3 4");
