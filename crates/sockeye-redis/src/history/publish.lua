@@ -25,13 +25,15 @@ for at = 6, #ARGV do
     end
 end
 if age > 0 then
-    -- One more than comes in.
-    for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', count + 1)) do
-        if ended(entry[2][2]) then
-            redis.call('XDEL', log, entry[1])
+    -- All are published. What the server does not like of the rest refuses none of them.
+    -- One more than comes in, each by itself, since they may be long.
+    for _ = 0, count do
+        local oldest = redis.pcall('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+        if not oldest or not ended(oldest[2][2]) or redis.pcall('XDEL', log, oldest[1]) ~= 1 then
+            break
         end
     end
-    redis.call('PEXPIRE', log, ARGV[4])
-    redis.call('PEXPIRE', meta, age + 86400000)
+    redis.pcall('PEXPIRE', log, ARGV[4])
+    redis.pcall('PEXPIRE', meta, age + 86400000)
 end
 return {epoch, digits}

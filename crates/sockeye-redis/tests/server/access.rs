@@ -152,6 +152,29 @@ fn what_a_user_may_not_publish_is_refused_together_and_not_kept() {
 }
 
 #[test]
+fn what_has_been_published_is_not_refused_for_what_comes_after() {
+    for command in ["xrange", "xdel", "pexpire"] {
+        let server = Server::start();
+        let rule = format!("ACL SETUSER chat on >secret &* ~* +@all -{command}");
+        let words: Vec<&[u8]> = rule.as_bytes().split(|byte| *byte == b' ').collect();
+        assert_eq!(server.command(&words), "+OK");
+        let history = || History::new(9).age(Duration::from_secs(60));
+        let redis = |url: &str| Redis::new(url).expect("a URL").history(history()).expect("a history");
+        let mut reader = Hub::connected(redis("redis://localhost"), &server);
+        let mut writer = Hub::connected(redis("redis://chat:secret@localhost"), &server);
+        reader.published("t", "1");
+        // As if it were long ago.
+        let (meta, log) = (&b"sockeye:{t:t}meta"[..], &b"sockeye:{t:t}log"[..]);
+        assert_eq!(server.command(&[b"HSET", meta, b"offset", b"2"]), ":0");
+        assert_eq!(server.command(&[b"XDEL", log, b"1-0"]), ":1");
+        assert_eq!(server.command(&[b"XADD", log, b"2-0", b"t", b"1 0", b"m", b"\x01\xff\xff\xff\xffold"]), "2-0");
+        reader.loaded("t", None);
+        assert_eq!(writer.published("t", "3").expect("a position").offset, 3, "without {command}");
+        assert_eq!(reader.text("t"), "3");
+    }
+}
+
+#[test]
 fn a_replica_is_refused() {
     let primary = Server::start();
     let replica = Server::with(&["--replicaof", "127.0.0.1", "1"]);
