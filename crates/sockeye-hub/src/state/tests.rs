@@ -395,7 +395,7 @@ fn what_the_broker_refuses_again_and_again_is_logged_once() {
         for number in 0..50 {
             let name = format!("topic {number}");
             world.subscribe(0, &name).unwrap();
-            world.event(Event::Unsubscribed { topic: name.into(), reason: "no".into() });
+            world.event(Event::Unsubscribed { topic: name, reason: "no".into() });
         }
     });
     assert_eq!(logged, 0, "clients choose the topics, and a minute has one line");
