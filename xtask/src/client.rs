@@ -150,6 +150,9 @@ pub(crate) fn proxies(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(total)
 }
 
+/// What is said of the certificate of a proxy that no trusted authority has issued.
+const STRANGER: &str = "Proxy: the certificate of the proxy 127.0.0.1 was not issued by an authority that is trusted";
+
 /// A proxy that speaks TLS itself: stunnel, with the HTTP proxy behind it. What is said through it may be TLS once more.
 fn speaking_tls(bench: &Bench<'_>, url: &str, http: &Foreign) -> Result<Checks, Failure> {
     let mut stunnel = bench.stunnel("stunnel", http.port())?;
@@ -159,7 +162,7 @@ fn speaking_tls(bench: &Bench<'_>, url: &str, http: &Foreign) -> Result<Checks, 
     total += bench.through(http, &["echo", "TLS through tinyproxy behind TLS", server.url(), &proxy], &[])?;
     server.stop().map_err(|message| Failure::new(message, total))?;
     let strangers = bench.certificates.stranger().display().to_string();
-    let arguments = ["fails", "tinyproxy behind TLS of a stranger", url, "Proxy: TLS", &proxy];
+    let arguments = ["fails", "tinyproxy behind TLS of a stranger", url, STRANGER, &proxy];
     total += bench.client(&arguments, &[("SSL_CERT_FILE", &strangers)])?;
     let plain = format!("http://127.0.0.1:{}", stunnel.port());
     total += bench.fails("no TLS to a proxy that speaks it", url, "Proxy: ", &plain)?;

@@ -46,14 +46,15 @@ pub(crate) fn compressed() -> Option<usize> {
 
 /// A connect that trusts the authorities of the system if the URL is one of `wss`: SSL_CERT_FILE names others.
 pub(crate) fn connect(url: &str) -> Result<Connect, String> {
-    // One for all connections, so that sessions are resumed.
-    static TLS: OnceLock<Result<ClientTls, String>> = OnceLock::new();
     let connect = Connect::new(url).map_err(|error| format!("{url}: {error}"))?;
-    if !url.starts_with("wss:") {
-        return Ok(connect);
-    }
+    if url.starts_with("wss:") { Ok(connect.tls(tls()?)) } else { Ok(connect) }
+}
+
+/// One for all connections, so that sessions are resumed.
+fn tls() -> Result<ClientTls, String> {
+    static TLS: OnceLock<Result<ClientTls, String>> = OnceLock::new();
     let build = || ClientTls::builder(Provider::Ring).system_roots().build().map_err(|error| error.to_string());
-    Ok(connect.tls(TLS.get_or_init(build).clone()?))
+    TLS.get_or_init(build).clone()
 }
 
 /// The way to the server.
@@ -77,7 +78,8 @@ impl Way {
         let connect = connect(url)?;
         match self {
             Self::Direct => Ok(connect),
-            Self::Through(proxy) => Ok(connect.proxy(proxy.clone())),
+            // For a proxy that speaks TLS itself.
+            Self::Through(proxy) => Ok(connect.proxy(proxy.clone()).proxy_tls(tls()?)),
             Self::Environment => connect.proxy_from_env().map_err(|error| error.to_string()),
         }
     }
