@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 
 use crate::support::{CLOSE, Client, Folder, PATIENCE, Running, sockeye};
@@ -61,6 +61,13 @@ impl Broker {
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Stops it, and waits until all of its threads have stopped: on a busy machine they go on for a moment.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "{stopped:?}");
     }
 }
 
@@ -166,7 +173,7 @@ fn drain(broker: &Broker, url: &str, history: &str, is_stuck: bool) {
     subscribe(&mut reader);
     let mut writers: Vec<Client> = (0..3).map(|_| Client::speaking(&address, TOPICS)).collect();
     if is_stuck {
-        broker.signal(Signal::STOP);
+        broker.stop();
     }
     for (number, writer) in writers.iter_mut().enumerate() {
         for id in 0..EACH {
