@@ -112,7 +112,7 @@ impl HubBuilder {
     }
 
     /// Where its random numbers begin: epochs, and the delays before it connects to the broker again; default: the system's. For tests in the
-    /// [simulator](sockeye::sim), so that a seed repeats. No two hubs may have the same: a client that comes from one to the other would be
+    /// simulator (feature `sim` of `sockeye`), so that a seed repeats. No two hubs may have the same: a client that comes from one to the other would be
     /// taken for one of its own.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
