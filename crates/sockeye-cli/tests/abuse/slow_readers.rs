@@ -22,7 +22,7 @@ const READING: usize = 900;
 const STOPPED: usize = 100;
 const SUBSCRIBERS: u64 = (READING + STOPPED) as u64;
 const MESSAGES: u64 = 400;
-/// So many are published before all readers are waited for: nobody who reads is slow.
+/// After this many messages the test waits for all readers, so that none of them becomes slow.
 const TOGETHER: u64 = 20;
 const WAITING: u64 = 100;
 const KEYS: u64 = 7;

@@ -1,5 +1,5 @@
 //! A machine of its own for a server: a network namespace with two links, one to the clients and one to the broker, which can be
-//! taken away. Then whatever is sent is lost, and nobody is told.
+//! set down. Packets are lost then, and neither side gets an error.
 
 use std::panic::resume_unwind;
 use std::process::{Child, Command};

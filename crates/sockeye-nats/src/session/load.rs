@@ -2,7 +2,7 @@
 //!
 //! The order is: subscribe to what the stream publishes again; ask for the stream's bounds and how many messages it keeps of the topic; read exactly
 //! those by a consumer; report them; report live messages behind the bound. All messages up to the bound are counted by the broker in one
-//! step. If as many can be read, there is no hole among them. If not, some were dropped in between. A stream drops the oldest first, so when
+//! step. If that many can be read, none is missing. If fewer, some were dropped meanwhile. A stream drops the oldest first, so when
 //! a message that was read is still there, no later one has been dropped: those are reported. A topic that is busy drops as fast as it is
 //! read, so to begin again would not end.
 //!
@@ -565,7 +565,7 @@ mod tests {
         let skipped = |sequence, count| Given { sequence, count, pending: 9 };
         assert_eq!(reading.message(skipped(7, 4), Some(stored(7, 1))), Next::Wait);
         assert_eq!((offsets(&reading), reading.given_up, reading.bytes), (vec![7], 6, size(&stored(7, 1))));
-        // Those that come twice are none of them, wherever their numbers go on.
+        // A repeated message is passed over, whatever the number of its delivery.
         for count in [3, 4, 9] {
             assert_eq!(reading.message(skipped(7, count), Some(stored(7, 1))), Next::Wait);
         }

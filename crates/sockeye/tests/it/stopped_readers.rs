@@ -187,7 +187,7 @@ fn readers_that_stop_are_closed_and_the_others_get_everything() {
     assert_eq!(got.len() as u64, taken(&got));
     assert!(got.len() as u64 >= ON_THE_WAY as u64 / 2 / frame(0).len() as u64 && (got.len() as u64) < MESSAGES / 2);
     world.publish(0);
-    assert_eq!(world.delivery.closed, STOPPED, "nobody is closed twice");
+    assert_eq!(world.delivery.closed, STOPPED, "each stopped reader is closed once");
 }
 
 #[test]
