@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sockeye_hub::backplane::{BrokerError, Event, Io, Position, Publish, PublishError};
+use sockeye_hub::backplane::{BrokerError, Event, Io, Position, Publish, PublishError, Stored};
 
 use crate::address::Address;
-use crate::batches::{Batch, Batches};
-use crate::envelope::{self, Envelope, Origin};
-use crate::history::{self, History};
+use crate::batches::{Batch, Batches, Due};
+use crate::envelope::{self, Bodies, Envelope, Origin};
+use crate::history::{self, History, Trim};
 use crate::refusal;
 use crate::resp::{self, Bounds, Command, Reply};
 use crate::text;
@@ -45,6 +45,7 @@ pub(crate) struct Session {
     is_ready: bool,
     /// Which start of the server this is.
     run: String,
+    trim: Trim,
     scripts: Scripts,
     /// Epochs that were offered to the server, on all connections.
     epochs: u64,
@@ -73,9 +74,8 @@ enum Expected {
     Subscribe(Arc<str>),
     Unsubscribe(Arc<str>),
     Load(Arc<str>),
-    Publish(u64),
-    /// Messages of a topic with history.
-    Batch(Arc<str>, Vec<u64>),
+    /// Messages of a topic.
+    Publish(Arc<str>, Vec<u64>),
     Ping,
 }
 
@@ -94,6 +94,7 @@ impl Session {
             is_pinging: false,
             is_ready: false,
             run: String::new(),
+            trim: Trim::default(),
             scripts: Scripts::default(),
             epochs,
         }
@@ -192,28 +193,45 @@ impl Session {
             return Err(PublishError::QueueFull);
         }
         let body = envelope::body(&message);
-        let channel = [settings.prefix.as_bytes(), message.topic.as_bytes()];
-        if settings.history.is_some() {
-            let parts: [&[u8]; 3] = [&body, key, message.payload];
-            if let Some((topic, batch)) = self.batches.add(message.topic, message.ticket, &parts, bytes) {
-                self.publish_batch(settings, topic, batch, io);
-            }
-        } else {
-            let start = envelope::plain(&settings.origin);
-            let command = Command::new(io.out(), "PUBLISH", 2).parts(&channel);
-            command.parts(&[&start, &body, key, message.payload]);
-            self.expected.push_back(Expected::Publish(message.ticket));
-        }
+        let due = self.batches.add(message.topic, message.ticket, &[&body, key, message.payload], bytes);
         self.publishes += 1;
+        self.publish_due(settings, due, io);
         Ok(())
     }
 
+    fn publish_due(&mut self, settings: &Settings, due: Due, io: &mut Io<'_>) {
+        for (topic, batch) in due.into_iter().flatten() {
+            self.publish_batch(settings, topic, batch, io);
+        }
+    }
+
     fn publish_batch(&mut self, settings: &Settings, topic: Arc<str>, batch: Batch, io: &mut Io<'_>) {
-        let Some(history) = &settings.history else { return };
+        let channel = [settings.prefix.as_bytes(), topic.as_bytes()];
         let count = batch.tickets.len();
-        let script = self.run_script(settings, history, Script::Publish, &topic, 1 + count, io);
-        script.parts(&[settings.prefix.as_bytes(), topic.as_bytes()]).written(&batch.arguments, count);
-        self.expected.push_back(Expected::Batch(topic, batch.tickets));
+        let head = envelope::several(count);
+        // One has a form of its own, which takes less, and is what other programs may read.
+        let several = [&head[..], batch.bodies()];
+        let one = [batch.each().next().unwrap_or_default()];
+        let body = if count == 1 { &one[..] } else { &several[..] };
+        match &settings.history {
+            None => {
+                let start = envelope::plain(&settings.origin);
+                let command = Command::new(io.out(), "PUBLISH", 2).parts(&channel);
+                command.parts(&[&[&start[..]], body].concat());
+            }
+            Some(history) => {
+                let trim = self.trim;
+                let entries = if trim == Trim::Offsets { 1 } else { count };
+                let script = self.run_script(settings, history, Script::Publish, &topic, 2 + entries, io);
+                let script = script.parts(&channel).argument(trim.argument());
+                if entries == 1 {
+                    script.parts(body);
+                } else {
+                    batch.each().fold(script, |script, body| script.argument(body));
+                }
+            }
+        }
+        self.expected.push_back(Expected::Publish(topic, batch.tickets));
     }
 
     /// Begins the command that runs a script for a topic; `count` arguments have to follow.
@@ -257,9 +275,8 @@ impl Session {
         }
         let expected = self.expected.pop_front().ok_or_else(|| protocol("an answer that belongs to no command"))?;
         match (expected, reply) {
-            (Expected::Publish(ticket), reply) => self.published(ticket, reply, io),
-            (Expected::Batch(topic, tickets), reply) => {
-                self.numbered(&tickets, reply, io)?;
+            (Expected::Publish(topic, tickets), reply) => {
+                self.published(settings, &tickets, reply, io)?;
                 if let Some(next) = self.batches.answered(&topic) {
                     self.publish_batch(settings, topic, next, io);
                 }
@@ -311,6 +328,7 @@ impl Session {
             (Expected::Select, Reply::Bytes(b"OK")) => {}
             (Expected::Info, Reply::Bytes(info)) => {
                 self.run = history::run(info).ok_or_else(refusal::of_run)?;
+                self.trim = Trim::of(info);
             }
             (Expected::Keep(script), Reply::Bytes(name)) => {
                 let is_name = name.len() == 40 && name.iter().all(u8::is_ascii_hexdigit);
@@ -331,29 +349,29 @@ impl Session {
         Ok(())
     }
 
-    fn published(&mut self, ticket: u64, reply: &Reply<'_>, io: &mut Io<'_>) -> Result<(), BrokerError> {
-        self.publishes = self.publishes.saturating_sub(1);
-        match reply {
-            Reply::Number => {
-                io.event(Event::Published { ticket, position: None });
-                Ok(())
-            }
-            Reply::Error(error) => self.refused(&[ticket], error, io),
-            _ => Err(protocol("an answer to a message that has an unknown form")),
-        }
-    }
-
-    /// The answer of the script that numbers messages.
-    fn numbered(&mut self, tickets: &[u64], reply: &Reply<'_>, io: &mut Io<'_>) -> Result<(), BrokerError> {
+    /// The answer to messages of a topic.
+    fn published(
+        &mut self,
+        settings: &Settings,
+        tickets: &[u64],
+        reply: &Reply<'_>,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
         self.publishes = self.publishes.saturating_sub(tickets.len());
         if let Reply::Error(error) = reply {
             return self.refused(tickets, error, io);
         }
-        let Some(Position { epoch, offset }) = history::first(reply, tickets.len()) else {
-            return Err(protocol("an answer to messages that has an unknown form"));
+        let first = match (reply, &settings.history) {
+            (Reply::Number, None) => None,
+            (reply, Some(_)) => history::first(reply, tickets.len()),
+            _ => return Err(protocol("an answer to a message that has an unknown form")),
         };
-        for (ticket, offset) in tickets.iter().zip(offset..) {
-            io.event(Event::Published { ticket: *ticket, position: Some(Position { epoch, offset }) });
+        if first.is_none() && settings.history.is_some() {
+            return Err(protocol("an answer to messages that has an unknown form"));
+        }
+        for (ticket, behind) in tickets.iter().zip(0..) {
+            let position = first.map(|first| Position { offset: first.offset + behind, ..first });
+            io.event(Event::Published { ticket: *ticket, position });
         }
         Ok(())
     }
@@ -433,24 +451,32 @@ impl Session {
     }
 
     fn message(&mut self, settings: &Settings, topic: &str, payload: &[u8], io: &mut Io<'_>) {
-        let envelope = envelope::open(payload);
-        let message = match (settings.history.is_some(), envelope) {
-            (true, Envelope::Numbered { position, message }) => match self.topics.arrive(topic, position) {
-                Arrival::Report => message,
-                Arrival::Drop => return,
-                Arrival::Load => return self.act(settings, &Arc::from(topic), Step::Load, "", io),
-            },
+        let mut report = |message| io.event(Event::Message { topic: topic.to_owned(), message });
+        match (settings.history.is_some(), envelope::open(payload)) {
+            (true, Envelope::Numbered { last, bodies }) => self.numbered(settings, topic, last, bodies, io),
             // It has no place in the history.
-            (true, Envelope::Plain { .. } | Envelope::Foreign(_)) => return,
-            (false, _) if !self.topics.has_begun(topic) => return,
-            (false, Envelope::Plain { origin, .. }) if origin == settings.origin => return,
-            (false, Envelope::Plain { message, .. } | Envelope::Foreign(message)) => message,
-            (false, Envelope::Numbered { mut message, .. }) => {
-                (message.offset, message.previous) = (0, 0);
-                message
+            (true, Envelope::Plain { .. } | Envelope::Foreign(_)) => {}
+            (false, _) if !self.topics.has_begun(topic) => {}
+            (false, Envelope::Plain { origin, .. }) if origin == settings.origin => {}
+            (false, Envelope::Plain { bodies, .. } | Envelope::Numbered { bodies, .. }) => bodies.for_each(report),
+            (false, Envelope::Foreign(message)) => report(message),
+        }
+    }
+
+    /// Messages of a topic with history.
+    fn numbered(&mut self, settings: &Settings, topic: &str, last: Position, bodies: Bodies<'_>, io: &mut Io<'_>) {
+        let before = last.offset.saturating_sub(bodies.len());
+        for (message, previous) in bodies.zip(before..) {
+            let offset = previous + 1;
+            match self.topics.arrive(topic, Position { offset, ..last }) {
+                Arrival::Report => {
+                    let message = Stored { offset, previous, ..message };
+                    io.event(Event::Message { topic: topic.to_owned(), message });
+                }
+                Arrival::Drop => {}
+                Arrival::Load => self.act(settings, &Arc::from(topic), Step::Load, "", io),
             }
-        };
-        io.event(Event::Message { topic: topic.to_owned(), message });
+        }
     }
 
     fn act(&mut self, settings: &Settings, topic: &Arc<str>, step: Step, why: &str, io: &mut Io<'_>) {
@@ -530,8 +556,8 @@ fn unknown_form(expected: &Expected) -> BrokerError {
         Expected::Keep(_) => "SCRIPT LOAD",
         Expected::Subscribe(_) => "SUBSCRIBE",
         Expected::Unsubscribe(_) => "UNSUBSCRIBE",
-        Expected::Publish(_) => "PUBLISH",
-        Expected::Load(_) | Expected::Batch(..) => "EVALSHA",
+        Expected::Publish(..) => "PUBLISH",
+        Expected::Load(_) => "EVALSHA",
         Expected::Ping => "PING",
     };
     BrokerError::Protocol(format!("an answer to {command} that has an unknown form"))
@@ -547,7 +573,7 @@ pub(crate) const MOST_BYTES: usize = 16 * 1024 * 1024;
 const NAME_BYTES: usize = 64 * 1024;
 
 /// The most that a command takes which publishes, apart from names, key and payload.
-const COMMAND_BYTES: usize = 11 * resp::ARGUMENT_BYTES + 256;
+const COMMAND_BYTES: usize = 13 * resp::ARGUMENT_BYTES + 256;
 
 /// How many messages may be without an answer.
 const PUBLISHES: usize = 65_536;

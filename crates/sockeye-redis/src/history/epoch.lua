@@ -30,3 +30,11 @@ if known[3] and known[3] ~= ARGV[4] then
         redis.call('PERSIST', meta)
     end
 end
+
+-- How many messages a body has. It may be from anybody.
+local function many(body)
+    if string.byte(body) ~= 2 or #body < 5 then
+        return 1
+    end
+    return math.max(struct.unpack('>I4', body, 2), 1)
+end

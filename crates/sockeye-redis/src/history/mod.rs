@@ -1,14 +1,15 @@
 //! What Redis keeps of a topic, and how two scripts write and read it at once.
 //!
-//! A topic has a hash (`run`, `epoch`, `offset`) and a stream, whose entry `OFFSET-0` has the time and the message. Both names have the same part
-//! in braces, so that a cluster would keep them together.
+//! A topic has a hash (`run`, `epoch`, `offset`) and a stream, whose entry `OFFSET-0` has the time and the message, or several that
+//! were published together: then the offset is that of the last one. Both names have the same part in braces, so that a cluster would
+//! keep them together.
 
 use std::time::Duration;
 
-use sockeye_hub::backplane::{Loaded, Position};
+use sockeye_hub::backplane::{Loaded, Position, Stored};
 
 use crate::address::ConfigError;
-use crate::envelope;
+use crate::envelope::{self, Bodies};
 use crate::resp::Reply;
 
 /// What a Redis server is to keep of each topic.
@@ -69,6 +70,35 @@ impl History {
     }
 }
 
+/// How the oldest entries of a stream are dropped when messages are added.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Trim {
+    /// By their number, so that an entry may have one message. Redis before 6.2 knows nothing else.
+    #[default]
+    Entries,
+    /// By the offsets of their messages, so that an entry may have several.
+    Offsets,
+}
+
+impl Trim {
+    /// What the server can do, from the answer to `INFO server`.
+    pub(crate) fn of(info: &[u8]) -> Self {
+        let version = field(info, b"redis_version:").and_then(|version| {
+            let mut parts = version.split('.').map(str::parse::<u32>);
+            Some((parts.next()?.ok()?, parts.next()?.ok()?))
+        });
+        if version.is_some_and(|version| version >= (6, 2)) { Self::Offsets } else { Self::Entries }
+    }
+
+    /// As `XADD` takes it.
+    pub(crate) fn argument(self) -> &'static [u8] {
+        match self {
+            Self::Entries => b"MAXLEN",
+            Self::Offsets => b"MINID",
+        }
+    }
+}
+
 /// Appends messages and publishes them. Returns epoch and last offset. An error: none of them.
 pub(crate) const PUBLISH: &str = concat!(include_str!("epoch.lua"), include_str!("publish.lua"));
 
@@ -82,9 +112,14 @@ pub(crate) const AFTER_TOPIC_LOG: &[u8] = b"}log";
 
 /// Which start of the server this is, from the answer to `INFO server`.
 pub(crate) fn run(info: &[u8]) -> Option<String> {
-    let line = info.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"run_id:"))?;
-    let run = std::str::from_utf8(line.trim_ascii()).ok()?;
+    let run = field(info, b"run_id:")?;
     (!run.is_empty() && run.len() <= 64).then(|| run.to_owned())
+}
+
+/// A line of `INFO`, which begins with its name and a colon.
+fn field<'a>(info: &'a [u8], name: &[u8]) -> Option<&'a str> {
+    let line = info.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    std::str::from_utf8(line.trim_ascii()).ok()
 }
 
 /// The answer to [`PUBLISH`] for so many messages: where the first is.
@@ -105,10 +140,16 @@ pub(crate) fn loaded(reply: &Reply<'_>, after: Option<Position>) -> Option<Loade
     let mut base = offset;
     for body in bodies {
         // What another program has put there ends what continues without a hole.
-        let Some(mut message) = body.bytes().and_then(envelope::open_body) else { break };
-        (message.offset, message.previous) = (base, base.checked_sub(1)?);
-        base = message.previous;
-        messages.push(message);
+        let Some(bodies) = body.bytes().and_then(Bodies::read) else { break };
+        let last = base;
+        base = base.checked_sub(bodies.len())?;
+        let start = messages.len();
+        messages.extend(bodies.zip(base..last).map(|(message, previous)| Stored {
+            offset: previous + 1,
+            previous,
+            ..message
+        }));
+        messages[start..].reverse();
     }
     messages.reverse();
     let is_complete = after.is_none_or(|after| after.epoch == epoch && (base..=offset).contains(&after.offset));

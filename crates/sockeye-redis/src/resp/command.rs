@@ -1,5 +1,7 @@
 //! Commands. Every argument has its length in front, so that no byte of a topic or a message can end it, or begin another command.
 
+use std::io::Write as _;
+
 /// A command that is being written.
 #[derive(Debug)]
 pub(crate) struct Command<'a> {
@@ -22,21 +24,12 @@ impl<'a> Command<'a> {
 
     /// Adds an argument that is made of several parts.
     pub(crate) fn parts(mut self, parts: &[&[u8]]) -> Self {
-        write_argument(self.out, parts);
-        self.count(1);
+        write_length(self.out, b'$', parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| self.out.extend_from_slice(part));
+        self.out.extend_from_slice(b"\r\n");
+        debug_assert!(self.left > 0, "more arguments than were announced");
+        self.left = self.left.saturating_sub(1);
         self
-    }
-
-    /// Adds `count` arguments that [`write_argument`] has written.
-    pub(crate) fn written(mut self, arguments: &[u8], count: usize) -> Self {
-        self.out.extend_from_slice(arguments);
-        self.count(count);
-        self
-    }
-
-    fn count(&mut self, arguments: usize) {
-        debug_assert!(self.left >= arguments, "more arguments than were announced");
-        self.left = self.left.saturating_sub(arguments);
     }
 }
 
@@ -46,17 +39,9 @@ impl Drop for Command<'_> {
     }
 }
 
-/// Writes an argument that is made of several parts.
-pub(crate) fn write_argument(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    write_length(out, b'$', parts.iter().map(|part| part.len()).sum());
-    parts.iter().for_each(|part| out.extend_from_slice(part));
-    out.extend_from_slice(b"\r\n");
-}
-
 fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
-    out.push(kind);
-    out.extend_from_slice(length.to_string().as_bytes());
-    out.extend_from_slice(b"\r\n");
+    // Writing into memory does not fail.
+    let _ = write!(out, "{}{length}\r\n", char::from(kind));
 }
 
 /// The most that the lengths and ends of one argument take.

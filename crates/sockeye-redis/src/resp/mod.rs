@@ -4,7 +4,7 @@ mod command;
 mod reply;
 mod scan;
 
-pub(crate) use command::{ARGUMENT_BYTES, Command, write_argument};
+pub(crate) use command::{ARGUMENT_BYTES, Command};
 pub(crate) use reply::Reply;
 pub(crate) use scan::Bounds;
 

@@ -19,6 +19,8 @@ pub(crate) struct Hub {
     stream: Option<UnixStream>,
     events: VecDeque<Event>,
     ticket: u64,
+    /// The server is to be taken for one of version 6.0.
+    is_old: bool,
 }
 
 /// The URL is that of the credentials only: the connection goes to the socket.
@@ -34,9 +36,20 @@ impl Hub {
         hub
     }
 
+    /// The same for a server that is taken for one that drops old messages by their number only.
+    pub(crate) fn connected_as_old(redis: Redis, server: &Server) -> Self {
+        let mut hub = Self::try_connect(redis, server, true).unwrap_or_else(|error| panic!("{error}"));
+        hub.expect_ready();
+        hub
+    }
+
     /// Connects, and waits for the first event.
     pub(crate) fn refused_or_connected(redis: Redis, server: &Server) -> Result<Self, BrokerError> {
-        let mut hub = Self { redis, stream: None, events: VecDeque::new(), ticket: 0 };
+        Self::try_connect(redis, server, false)
+    }
+
+    fn try_connect(redis: Redis, server: &Server, is_old: bool) -> Result<Self, BrokerError> {
+        let mut hub = Self { redis, stream: None, events: VecDeque::new(), ticket: 0, is_old };
         hub.open(server);
         while hub.events.is_empty() {
             hub.receive("the first event")?;
@@ -188,6 +201,16 @@ impl Hub {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
             Err(error) => panic!("waited for {what}: {error}"),
         };
+        if self.is_old {
+            let version = b"redis_version:";
+            if let Some(at) = bytes.windows(version.len()).position(|window| window == version) {
+                let rest = &mut bytes[at + version.len()..];
+                let end = rest.iter().position(|byte| *byte == b'\r').expect("the end of a line");
+                rest[..end].fill(b' ');
+                rest[..3].copy_from_slice(b"6.0");
+                self.is_old = false;
+            }
+        }
         if count > 0 {
             self.call(|redis, io| redis.receive(&bytes[..count], io))?;
         }

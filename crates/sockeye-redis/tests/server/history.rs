@@ -367,6 +367,102 @@ fn many_long_histories_are_loaded_one_after_another() {
     assert_eq!(texts(&reader.loaded("20", None).messages)[3..], ["to nobody"]);
 }
 
+/// Each with its number and so many bytes, all published at once.
+fn flood(hub: &mut Hub, topic: &str, count: u64, bytes: usize) {
+    for number in 1..=count {
+        hub.publish(topic, &format!("{number:0bytes$}"));
+    }
+    for number in 1..=count {
+        let event = hub.event("Published");
+        assert!(matches!(event, Event::Published { position: Some(at), .. } if at.offset == number), "{event:?}");
+    }
+}
+
+#[test]
+fn of_messages_that_were_published_together_those_are_loaded_that_are_wanted() {
+    let server = Server::start();
+    let length = || server.command(&[b"XLEN", b"sockeye:{t:t}log"]);
+    flood(&mut with(&server, History::new(1000)), "t", 302, 100);
+    assert_eq!(length(), ":4", "two alone, as many as fit into a batch, and the rest");
+    let entry = 5 + 100 + 4 + 32;
+    let loads = [
+        // The last batch, a part of it, one of it, and none.
+        (History::new(44), 44),
+        (History::new(7), 7),
+        (History::new(1), 1),
+        (History::new(1000).load_bytes(10 * entry + 5), 10),
+        (History::new(1000).load_bytes(1024), 1024 / entry),
+        // More than the last batch, and all.
+        (History::new(45), 45),
+        (History::new(300), 300),
+        (History::new(301), 301),
+        (History::new(1000), 302),
+    ];
+    for (history, expected) in loads {
+        let loaded = with(&server, history).loaded("t", None);
+        check(&loaded);
+        assert_eq!((loaded.offset, loaded.messages.len()), (302, expected), "{history:?}");
+        let texts = texts(&loaded.messages);
+        assert_eq!(texts.last(), Some(&format!("{:0100}", 302)));
+    }
+    // A broken one ends what is known.
+    let broken: [&[u8]; 5] = [b"", b"\x02", b"\x02\0\0\0\0", b"\x02\0\0\0\x02\0\0", b"\x02\xff\xff\xff\xff\0\0\0\x01x"];
+    for (at, body) in broken.iter().enumerate() {
+        let offset = 303 + at;
+        let (meta, log) = (&b"sockeye:{t:t}meta"[..], &b"sockeye:{t:t}log"[..]);
+        let (number, id) = (offset.to_string(), format!("{offset}-0"));
+        assert_eq!(server.command(&[b"HSET", meta, b"offset", number.as_bytes()]), ":0");
+        assert_eq!(server.command(&[b"XADD", log, id.as_bytes(), b"t", b"1 0", b"m", body]), id);
+        for history in [History::new(1000), History::new(1)] {
+            let loaded = with(&server, history).loaded("t", None);
+            check(&loaded);
+            assert_eq!((loaded.offset, loaded.messages.len()), (offset as u64, 0), "{}", body.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn old_entries_are_dropped_by_the_offsets_of_their_messages() {
+    let server = Server::start();
+    let mut hub = with(&server, History::new(300));
+    flood(&mut hub, "t", 10_000, 100);
+    // Batches of 256 take a node of the stream each, which is dropped when the last of its messages is not wanted.
+    let length: u64 =
+        server.command(&[b"XLEN", b"sockeye:{t:t}log"]).trim_start_matches(':').parse().expect("a number");
+    assert!((2..=4).contains(&length), "{length}");
+    let loaded = hub.loaded("t", None);
+    check(&loaded);
+    assert_eq!((loaded.base.offset, loaded.messages.len()), (9_700, 300));
+}
+
+#[test]
+fn hubs_of_an_old_server_and_a_new_one_understand_each_other() {
+    let server = Server::start();
+    let mut old = Hub::connected_as_old(redis(History::new(100)), &server);
+    let mut new = with(&server, History::new(100));
+    new.loaded("t", None);
+    flood(&mut old, "t", 500, 10);
+    for number in 1..=500 {
+        assert_eq!(new.text("t"), format!("{number:010}"));
+    }
+    let length: u64 =
+        server.command(&[b"XLEN", b"sockeye:{t:t}log"]).trim_start_matches(':').parse().expect("a number");
+    assert!((100..=200).contains(&length), "each has an entry: {length}");
+    let tickets: Vec<u64> = (0..500).map(|number| new.publish("t", &number.to_string())).collect();
+    let (mut published, mut seen) = (Vec::new(), Vec::new());
+    while published.len() < tickets.len() || seen.len() < tickets.len() {
+        match new.event("messages and acknowledgements") {
+            Event::Published { ticket, .. } => published.push(ticket),
+            Event::Message { message, .. } => seen.push(message),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(published, tickets);
+    let loaded = old.loaded("t", None);
+    check(&loaded);
+    assert_eq!(loaded.messages, seen[400..]);
+}
+
 #[test]
 fn a_full_history_is_loaded_whole() {
     const MANY: u64 = 20_000;
