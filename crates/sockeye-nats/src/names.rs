@@ -14,6 +14,12 @@ pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// How many bytes [`encode`] writes.
+pub(crate) fn encoded_bytes(bytes: &[u8]) -> usize {
+    let each = bytes.iter().map(|byte| if is_plain(*byte) { 1 } else { 3 });
+    each.sum::<usize>().max(1)
+}
+
 /// The bytes that [`encode`] has made `token` of. `None` if it did not.
 pub(crate) fn decode(token: &[u8]) -> Option<Vec<u8>> {
     if token == [MARK] {
@@ -100,6 +106,7 @@ mod tests {
             let mut token = Vec::new();
             encode(&bytes, &mut token);
             prop_assert!(token.iter().all(|byte| is_plain(*byte) || *byte == MARK));
+            prop_assert_eq!(token.len(), encoded_bytes(&bytes));
             prop_assert_eq!(decode(&token), Some(bytes));
         }
 

@@ -11,6 +11,7 @@ mod sending;
 mod state;
 mod stream;
 mod topics;
+mod waiting;
 
 pub(crate) use state::Session;
 pub(crate) use stream::MAX_ANSWER_BYTES;

@@ -13,14 +13,19 @@ use sockeye_hub::backplane::BrokerError;
 pub(crate) struct Publishes {
     /// By the number of what was sent.
     open: BTreeMap<u64, Open>,
+    /// How many messages these are.
+    messages: usize,
     /// Errors by subject, with the text of one.
     violations: HashMap<u64, (usize, String)>,
     hasher: RandomState,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// What one message of NATS has.
+#[derive(Debug)]
 struct Open {
     ticket: u64,
+    /// Those of the messages behind it, if it has several.
+    more: Vec<u64>,
     /// A hash of the subject, which costs less than a copy.
     subject: u64,
 }
@@ -33,8 +38,9 @@ pub(crate) struct Outcome {
 }
 
 impl Publishes {
-    pub(crate) fn is_full(&self) -> bool {
-        self.open.len() >= MAX_OPEN
+    /// Whether no more may be open, with so many that are about to be.
+    pub(crate) fn is_full(&self, waiting: usize) -> bool {
+        self.messages + waiting >= MAX_OPEN
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -45,14 +51,16 @@ impl Publishes {
         self.open.first_key_value().map(|(number, _)| *number)
     }
 
-    pub(crate) fn add(&mut self, number: u64, ticket: u64, subject: &str) {
+    /// One message of NATS with this number, which has the messages with these tickets.
+    pub(crate) fn add(&mut self, number: u64, ticket: u64, more: Vec<u64>, subject: &str) {
         let subject = self.hasher.hash_one(subject);
-        self.open.insert(number, Open { ticket, subject });
+        self.messages += 1 + more.len();
+        self.open.insert(number, Open { ticket, more, subject });
     }
 
     /// The ticket of a message that has its own answer.
     pub(crate) fn answered(&mut self, number: u64) -> Option<u64> {
-        self.open.remove(&number).map(|open| open.ticket)
+        self.remove(number).map(|open| open.ticket)
     }
 
     pub(crate) fn violation(&mut self, subject: &str, text: String) {
@@ -81,16 +89,31 @@ impl Publishes {
             }
             let refused = self.open.range(..=number).filter(|(_, open)| violations.contains_key(&open.subject));
             for number in refused.map(|(number, _)| *number).collect::<Vec<_>>() {
-                let Some(open) = self.open.remove(&number) else { continue };
+                let Some(open) = self.remove(number) else { continue };
                 let text = violations.get(&open.subject).map_or_else(String::new, |(_, text)| text.clone());
-                outcome.refused.push((open.ticket, text));
+                outcome.refused.extend(open.tickets().map(|ticket| (ticket, text.clone())));
             }
         }
         if is_taken {
             let later = self.open.split_off(&number.saturating_add(1));
-            outcome.taken.extend(std::mem::replace(&mut self.open, later).into_values().map(|open| open.ticket));
+            for open in std::mem::replace(&mut self.open, later).into_values() {
+                outcome.taken.extend(open.tickets());
+            }
+            self.messages = self.messages.saturating_sub(outcome.taken.len());
         }
         Ok(outcome)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Open> {
+        let open = self.open.remove(&number)?;
+        self.messages = self.messages.saturating_sub(open.tickets().count());
+        Some(open)
+    }
+}
+
+impl Open {
+    fn tickets(&self) -> impl Iterator<Item = u64> {
+        std::iter::once(self.ticket).chain(self.more.iter().copied())
     }
 }
 
@@ -105,10 +128,10 @@ mod tests {
     fn a_pong_confirms_what_was_sent_before() {
         let mut publishes = Publishes::default();
         for number in 1..=5 {
-            publishes.add(number, number * 10, "a");
+            publishes.add(number, number * 10, vec![number * 10 + 1], "a");
         }
         let outcome = publishes.reached(3, true).unwrap();
-        assert_eq!((outcome.taken, outcome.refused), (vec![10, 20, 30], vec![]));
+        assert_eq!((outcome.taken, outcome.refused), (vec![10, 11, 20, 21, 30, 31], vec![]));
         assert_eq!(publishes.oldest(), Some(4));
     }
 
@@ -116,7 +139,7 @@ mod tests {
     fn errors_refuse_all_of_a_subject() {
         let mut publishes = Publishes::default();
         for (number, subject) in [(1, "a"), (2, "b"), (3, "a"), (4, "a")] {
-            publishes.add(number, number, subject);
+            publishes.add(number, number, Vec::new(), subject);
         }
         publishes.violation("a", "no".to_owned());
         publishes.violation("a", "no".to_owned());
@@ -130,8 +153,8 @@ mod tests {
     fn errors_that_fit_no_messages_end_the_connection() {
         for (count, subject) in [(1, "a"), (3, "a"), (1, "c")] {
             let mut publishes = Publishes::default();
-            publishes.add(1, 1, "a");
-            publishes.add(2, 2, "a");
+            publishes.add(1, 1, Vec::new(), "a");
+            publishes.add(2, 2, Vec::new(), "a");
             for _ in 0..count {
                 publishes.violation(subject, "no".to_owned());
             }

@@ -1,13 +1,16 @@
 //! What the broker says.
 
+use sockeye::proto::wire::MessageKind;
 use sockeye_hub::backplane::{BrokerError, Event, Io, Position, Stored};
 
 use super::load::Load;
+use super::sending::SEVERAL_BYTES;
 use super::state::{INBOX_SID, Phase, Request, Session, Side, before_token, topic};
 use super::stream::Answer;
 use crate::settings::Settings;
 use crate::wire::decode::{Body, Message, Op};
-use crate::wire::headers::{Marks, number};
+use crate::wire::headers::{MAX_KEY_BYTES, Marks, number};
+use crate::wire::several::{self, Part};
 use crate::wire::{encode, info::shown};
 
 impl Session {
@@ -31,7 +34,7 @@ impl Session {
     }
 
     fn on_pong(&mut self, settings: &Settings, io: &mut Io<'_>) -> Result<(), BrokerError> {
-        let Some(number) = self.pinged.take() else {
+        let Some(number) = self.pings.pop_front() else {
             return Err(BrokerError::Protocol("it answers a PING that was not sent".to_owned()));
         };
         if self.phase == Phase::Greeting {
@@ -48,7 +51,11 @@ impl Session {
         for ticket in outcome.taken {
             io.event(Event::Published { ticket, position: None });
         }
-        if !(self.unconfirmed.is_empty() && (has_history || self.publishes.is_empty())) {
+        self.send_waiting(io);
+        let is_confirmed = self.publishes.is_empty() && self.waiting.is_empty();
+        if !(has_history || is_confirmed) {
+            self.ping_behind(io);
+        } else if !self.unconfirmed.is_empty() {
             self.send_ping(io);
         }
         Ok(())
@@ -92,26 +99,36 @@ impl Session {
         if self.stream.is_some() && sid == INBOX_SID {
             return self.on_answer(&message, settings, io);
         }
-        message.body = message.body.filter(|body| body.payload.len() <= settings.message_bytes);
         let Some(stream) = &self.stream else {
-            self.on_plain(&message, io);
+            self.on_plain(&message, settings, io);
             return Ok(());
         };
+        message.body = message.body.filter(|body| body.payload.len() <= settings.message_bytes);
         if let Some(&topic) = stream.deliveries.get(&sid) {
             return self.on_delivery(topic, &message, settings, io);
         }
         self.on_republished(&message, settings, io)
     }
 
-    fn on_plain(&mut self, message: &Message<'_>, io: &mut Io<'_>) {
+    fn on_plain(&mut self, message: &Message<'_>, settings: &Settings, io: &mut Io<'_>) {
         // It can arrive before the PONG that says that the subscription has begun; and after its end, when it is not wanted.
         self.confirm(message.sid, io);
         let Some(topic) = self.topics.topic(message.sid) else { return };
-        let topic = topic.name.clone();
-        io.event(match &message.body {
-            Some(body) => Event::Message { topic, message: stored(body, &Marks::read(body.headers), 0, 0) },
-            None => Event::Missed { topic },
-        });
+        let mut report = |message: Option<Stored>| {
+            let (topic, message) = (topic.name.clone(), message.filter(|m| m.payload.len() <= settings.message_bytes));
+            io.event(match message {
+                Some(message) => Event::Message { topic, message },
+                None => Event::Missed { topic },
+            });
+        };
+        let Some(body) = &message.body else { return report(None) };
+        let marks = Marks::read(body.headers);
+        let several = marks.messages.filter(|_| body.payload.len() <= SEVERAL_BYTES);
+        if let Some(parts) = several.and_then(|count| several::read(body.payload, count)) {
+            return parts.for_each(|part| report(Some(stored_part(&part))));
+        }
+        let fits = body.payload.len() <= settings.message_bytes;
+        report(fits.then(|| stored(body, &marks, 0, 0)));
     }
 
     /// An answer to a request, or to a message for the stream.
@@ -267,6 +284,13 @@ impl Session {
 pub(super) fn stored(body: &Body<'_>, marks: &Marks<'_>, offset: u64, previous: u64) -> Stored {
     let kind = marks.kind(body.payload);
     Stored { kind, key: marks.key.clone(), payload: body.payload.to_vec(), offset, previous }
+}
+
+fn stored_part(part: &Part<'_>) -> Stored {
+    let is_text = part.kind == MessageKind::Text && std::str::from_utf8(part.payload).is_ok();
+    let kind = if is_text { MessageKind::Text } else { MessageKind::Binary };
+    let key = part.key.filter(|key| key.len() <= MAX_KEY_BYTES).map(<[u8]>::to_vec);
+    Stored { kind, key, payload: part.payload.to_vec(), offset: 0, previous: 0 }
 }
 
 const PUBLISH: &str = "permissions violation for publish";

@@ -3,9 +3,11 @@
 use sockeye_hub::backplane::{Io, Position, Publish, PublishError};
 
 use super::load::{Load, Stage};
-use super::state::{Phase, Session, Side, subject};
+use super::state::{MOST_PINGS, Phase, Session, Side, subject};
 use super::topics::Topic;
+use super::waiting::Batch;
 use crate::settings::Settings;
+use crate::wire::several::{self, Part};
 use crate::wire::{encode, headers};
 
 impl Session {
@@ -67,26 +69,66 @@ impl Session {
         settings: &Settings,
         io: &mut Io<'_>,
     ) -> Result<(), PublishError> {
-        let subject = subject(settings, Side::In, message.topic)?;
-        let mut block = Vec::new();
-        headers::write(&mut block, message.kind, message.key);
+        let head = headers::bytes(message.kind, message.key);
         let broker = self.stream.as_ref().map_or(usize::MAX, |stream| stream.most_bytes).min(self.info.max_payload);
-        let most = broker.saturating_sub(block.len()).min(settings.message_bytes);
-        if message.payload.len() > most || block.len() > broker {
+        let most = broker.saturating_sub(head).min(settings.message_bytes);
+        if message.payload.len() > most || head > broker {
             return Err(PublishError::TooLarge { most });
         }
-        if self.phase != Phase::Ready || io.room() == 0 || self.publishes.is_full() {
+        let is_full = io.room() <= self.waiting.bytes() || self.publishes.is_full(self.waiting.messages());
+        if self.phase != Phase::Ready || is_full {
             return Err(PublishError::QueueFull);
         }
-        self.sent += 1;
-        self.publishes.add(self.sent, message.ticket, &subject);
-        if self.stream.is_some() {
-            let reply = format!("{}.{}", settings.inbox, self.sent);
-            encode::publish(io.out(), &subject, Some(&reply), &block, message.payload);
-        } else {
-            encode::publish(io.out(), &subject, None, &block, message.payload);
-            self.send_ping(io);
+        if self.stream.is_none() && (self.pings.len() >= MOST_PINGS || !self.waiting.is_empty()) {
+            let most = broker.saturating_sub(headers::BYTES_OF_SEVERAL).min(SEVERAL_BYTES);
+            let due = self.waiting.add(&message, most, || subject(settings, Side::In, message.topic))?;
+            for batch in due.into_iter().flatten() {
+                self.send_batch(batch, io);
+            }
+            return Ok(());
+        }
+        let subject = subject(settings, Side::In, message.topic)?;
+        let Publish { ticket, kind, key, payload, .. } = message;
+        let reply = self.stream.is_some().then(|| format!("{}.{}", settings.inbox, self.sent + 1));
+        self.send_message(&subject, reply.as_deref(), &Part { kind, key, payload }, ticket, io);
+        if self.stream.is_none() {
+            self.ping_behind(io);
         }
         Ok(())
     }
+
+    /// Sends what has waited, if there is room: else after the next PONG.
+    pub(super) fn send_waiting(&mut self, io: &mut Io<'_>) {
+        if io.room() > 0 {
+            for batch in self.waiting.take_all() {
+                self.send_batch(batch, io);
+            }
+        }
+    }
+
+    fn send_batch(&mut self, batch: Batch, io: &mut Io<'_>) {
+        let Batch { subject, mut tickets, parts } = batch;
+        let count = tickets.len();
+        if let ([ticket], Some(mut one)) = (tickets.as_slice(), several::read(&parts, 1)) {
+            // Other programs can read it.
+            return one.by_ref().for_each(|part| self.send_message(&subject, None, &part, *ticket, io));
+        }
+        self.sent += 1;
+        let first = tickets.remove(0);
+        self.publishes.add(self.sent, first, tickets, &subject);
+        let mut block = Vec::new();
+        headers::write_several(&mut block, count);
+        encode::publish(io.out(), &subject, None, &block, &parts);
+    }
+
+    fn send_message(&mut self, subject: &str, reply: Option<&str>, part: &Part<'_>, ticket: u64, io: &mut Io<'_>) {
+        self.sent += 1;
+        self.publishes.add(self.sent, ticket, Vec::new(), subject);
+        let mut block = Vec::new();
+        headers::write(&mut block, part.kind, part.key);
+        encode::publish(io.out(), subject, reply, &block, part.payload);
+    }
 }
+
+/// Messages that go together have no more bytes than this.
+pub(super) const SEVERAL_BYTES: usize = 64 << 10;

@@ -9,6 +9,7 @@ use super::load::{BATCH, Rules};
 use super::publishes::Publishes;
 use super::stream::{Answer, Found, Wanted};
 use super::topics::Topics;
+use super::waiting::Waiting;
 use crate::names;
 use crate::settings::Settings;
 use crate::wire::info::{Info, shown};
@@ -21,13 +22,14 @@ pub(crate) struct Session {
     is_tls: bool,
     /// Counts what is sent that the broker answers or confirms.
     pub(super) sent: u64,
-    /// What was sent when a PING left that is not answered. There is one at most.
-    pub(super) pinged: Option<u64>,
+    /// What was sent when each PING left that is not answered, oldest first: [`MOST_PINGS`] at most.
+    pub(super) pings: VecDeque<u64>,
     /// What was sent when answers were last looked for, how many seconds ago, and whether something older was open.
     last_asked: u64,
     ticks: u32,
     is_stuck: bool,
     pub(super) publishes: Publishes,
+    pub(super) waiting: Waiting,
     pub(super) topics: Topics,
     /// Subscriptions that no PONG has confirmed: the number of what was sent, and the topic's.
     pub(super) unconfirmed: VecDeque<(u64, u64)>,
@@ -260,8 +262,16 @@ impl Session {
 
     /// Asks how far the broker has come, unless that is asked already.
     pub(super) fn send_ping(&mut self, io: &mut Io<'_>) {
-        if self.pinged.is_none() {
-            self.pinged = Some(self.sent);
+        if self.pings.is_empty() {
+            self.ping_behind(io);
+        }
+    }
+
+    /// Asks whether the broker has come to what was sent last, unless that is asked already, or too much.
+    pub(super) fn ping_behind(&mut self, io: &mut Io<'_>) {
+        let is_asked = self.pings.back().is_some_and(|number| *number >= self.sent);
+        if !is_asked && self.pings.len() < MOST_PINGS {
+            self.pings.push_back(self.sent);
             encode::ping(io.out());
         }
     }
@@ -313,6 +323,9 @@ pub(super) fn topic(settings: &Settings, side: Side, subject: &str) -> Option<St
     let token = subject.strip_prefix(&before_token(settings, side))?;
     String::from_utf8(names::decode(token.as_bytes())?).ok()
 }
+
+/// How many PINGs are under way while messages wait: the broker has the next ones when it has answered one.
+pub(super) const MOST_PINGS: usize = 2;
 
 /// Seconds after which answers are looked for. What is open twice in a row is not answered any more.
 const PATIENCE: u32 = 10;

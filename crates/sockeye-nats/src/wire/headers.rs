@@ -3,6 +3,8 @@
 //! Anybody may publish what our servers read, and the broker hands headers on as they are. So broken headers cost the message
 //! its marks, never the connection.
 
+use std::io::Write as _;
+
 use sockeye::proto::wire::MessageKind;
 
 use crate::names;
@@ -18,12 +20,33 @@ pub(crate) fn write(out: &mut Vec<u8>, kind: MessageKind, key: Option<&[u8]>) {
         out.extend(BINARY_LINE);
     }
     if let Some(key) = key {
-        out.extend(b"Sockeye-Key: ");
+        out.extend(KEY);
         names::encode(key, out);
         out.extend(b"\r\n");
     }
     out.extend(b"\r\n");
 }
+
+/// How many bytes [`write`] writes.
+pub(crate) fn bytes(kind: MessageKind, key: Option<&[u8]>) -> usize {
+    let mark = if kind == MessageKind::Binary { BINARY_LINE.len() } else { 0 };
+    match key {
+        None if mark == 0 => 0,
+        None => FIRST_LINE.len() + mark + 2,
+        Some(key) => FIRST_LINE.len() + mark + KEY.len() + names::encoded_bytes(key) + 4,
+    }
+}
+
+/// Headers for so many messages that are [together](super::several).
+pub(crate) fn write_several(out: &mut Vec<u8>, count: usize) {
+    out.clear();
+    out.extend(FIRST_LINE);
+    // Writing into memory does not fail.
+    let _ = write!(out, "Sockeye-Messages: {count}\r\n\r\n");
+}
+
+/// The most bytes that [`write_several`] needs.
+pub(crate) const BYTES_OF_SEVERAL: usize = FIRST_LINE.len() + 64;
 
 /// How many bytes [`write`] needs for a message without a key.
 pub(crate) const BYTES_WITHOUT_KEY: usize = FIRST_LINE.len() + BINARY_LINE.len() + 2;
@@ -37,6 +60,8 @@ pub(crate) struct Marks<'a> {
     pub(crate) description: &'a [u8],
     pub(crate) is_binary: bool,
     pub(crate) key: Option<Vec<u8>>,
+    /// How many messages the payload has, if it may have several.
+    pub(crate) messages: Option<u64>,
     /// The stream that has the message.
     pub(crate) stream: Option<&'a [u8]>,
     /// Its number there.
@@ -61,6 +86,8 @@ impl<'a> Marks<'a> {
                 marks.is_binary = value == b"binary";
             } else if name.eq_ignore_ascii_case(b"Sockeye-Key") {
                 marks.key = names::decode(value).filter(|key| key.len() <= MAX_KEY_BYTES);
+            } else if name.eq_ignore_ascii_case(b"Sockeye-Messages") {
+                marks.messages = number(value);
             } else if name.eq_ignore_ascii_case(b"Nats-Stream") {
                 // The stream puts its own behind those of the publisher, so the last one counts.
                 marks.stream = Some(value);
@@ -91,9 +118,10 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
 }
 
 /// Longer ones have no place in the sub-protocol of hubs.
-const MAX_KEY_BYTES: usize = 65_535;
+pub(crate) const MAX_KEY_BYTES: usize = 65_535;
 
 const FIRST_LINE: &[u8] = b"NATS/1.0\r\n";
+const KEY: &[u8] = b"Sockeye-Key: ";
 const BINARY_LINE: &[u8] = b"Sockeye-Kind: binary\r\n";
 
 #[cfg(test)]
@@ -109,10 +137,18 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(written(MessageKind::Text, None), b"");
+        assert_eq!(bytes(MessageKind::Text, None), 0);
+        assert_eq!(bytes(MessageKind::Binary, None), BYTES_WITHOUT_KEY);
         assert_eq!(written(MessageKind::Binary, None).len(), BYTES_WITHOUT_KEY);
+        let mut out = b"old".to_vec();
+        write_several(&mut out, 17);
+        assert_eq!(Marks::read(&out), Marks { messages: Some(17), ..Marks::default() });
+        write_several(&mut out, usize::MAX);
+        assert!(out.len() <= BYTES_OF_SEVERAL);
         for kind in [MessageKind::Text, MessageKind::Binary] {
             for key in [&b"k"[..], b"", b"a b\r\nNats-Sequence: 7\r\n\0\xff"] {
                 let block = written(kind, Some(key));
+                assert_eq!(block.len(), bytes(kind, Some(key)));
                 let marks = Marks::read(&block);
                 assert_eq!((marks.kind(b"x"), marks.key.as_deref(), marks.sequence), (kind, Some(key), None));
             }

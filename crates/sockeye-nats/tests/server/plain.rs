@@ -18,16 +18,21 @@ fn three_hubs_hear_each_other_in_order_and_not_themselves() {
     for hub in &mut hubs {
         assert_eq!(hub.subscribe("news"), None);
     }
+    let mut last = [0; 3];
     for round in 0..100 {
         for (number, hub) in hubs.iter_mut().enumerate() {
-            hub.text("news", &format!("{number} {round}"));
+            last[number] = hub.text("news", &format!("{number} {round}"));
         }
+    }
+    // What waits for confirmations at one hub is a message for others.
+    for (hub, ticket) in hubs.iter_mut().zip(last) {
+        assert_eq!(hub.published(ticket), None);
     }
     for (number, hub) in hubs.iter_mut().enumerate() {
         let mut texts = hub.texts("news", 200);
         hub.settle();
         assert!(!hub.events.iter().any(|event| matches!(event, Event::Message { .. })), "{:?}", hub.events);
-        assert_eq!(hub.events.len(), 100, "each of its own is confirmed");
+        assert_eq!(hub.events.len(), 99, "each of its own is confirmed, and the last one was waited for");
         // Each sender's in its order.
         texts.sort_by_key(|text| text.as_bytes()[0]);
         let others = (0..3).filter(|other| *other != number);
@@ -70,6 +75,60 @@ fn kinds_and_keys_arrive_and_plain_clients_take_part() {
 }
 
 #[test]
+fn messages_that_wait_for_an_answer_go_together() {
+    let server = Server::start("");
+    let (mut a, mut b) = (Hub::connect(nats(), server.address), Hub::connect(nats(), server.address));
+    let mut client = Client::connect(server.address);
+    b.subscribe("t");
+    client.send(b"SUB sockeye.t 2\r\nPING\r\n");
+    client.wait("PONG\r\n");
+    let sent = [
+        (MessageKind::Text, None, &b"1"[..]),
+        (MessageKind::Text, Some(&b"k"[..]), "é".as_bytes()),
+        (MessageKind::Binary, Some(b""), b"\xff\r\n"),
+        (MessageKind::Binary, None, b""),
+        // What is called text and is none.
+        (MessageKind::Text, None, b"\xff"),
+    ];
+    let last = sent.map(|(kind, key, payload)| a.send("t", kind, key, payload).unwrap())[4];
+    assert_eq!(a.published(last), None);
+    for (kind, key, payload) in sent {
+        let message = b.message("t");
+        let kind = if payload == b"\xff" { MessageKind::Binary } else { kind };
+        assert_eq!((message.kind, message.key.as_deref(), &message.payload[..]), (kind, key, payload));
+    }
+    assert!(client.wait("Sockeye-Messages: 3\r\n").contains("MSG sockeye.t 2 1\r\n1\r\nHMSG sockeye.t 2 "));
+    // Others may write anything.
+    for (headers, payload) in [("Sockeye-Messages: 1", "x"), ("Sockeye-Messages: 0", "y"), ("Sockeye-Messages: z", "z")]
+    {
+        let block = format!("NATS/1.0\r\n{headers}\r\n\r\n");
+        client.send(format!("HPUB sockeye.t {} {}\r\n{block}{payload}\r\n", block.len(), block.len() + 1).as_bytes());
+        assert_eq!(text_of(&b.message("t")), payload);
+    }
+}
+
+#[test]
+fn a_flood_of_several_topics_arrives_in_order() {
+    const EACH: usize = 3000;
+    let server = Server::start("max_payload: 5000");
+    let (mut a, mut b) = (Hub::connect(nats(), server.address), Hub::connect(nats(), server.address));
+    let topics = ["t", "u", "v"];
+    topics.iter().for_each(|topic| drop(b.subscribe(topic)));
+    let text = |number: usize| format!("{number} {}", "x".repeat(number % 500));
+    for number in 0..EACH {
+        for topic in topics {
+            a.text(topic, &text(number));
+        }
+    }
+    a.published(3 * EACH as u64);
+    for topic in topics {
+        for number in 0..EACH {
+            assert_eq!(text_of(&b.message(topic)), text(number));
+        }
+    }
+}
+
+#[test]
 fn names_cannot_be_wildcards_or_commands() {
     let server = Server::start("");
     let (mut a, mut b) = (Hub::connect(nats(), server.address), Hub::connect(nats(), server.address));
@@ -107,9 +166,8 @@ fn names_cannot_be_wildcards_or_commands() {
     for name in names {
         b.subscribe(name);
     }
-    for name in names {
-        a.text(name, name);
-    }
+    let last = names.map(|name| a.text(name, name));
+    a.published(last[names.len() - 1]);
     for name in names {
         assert_eq!(text_of(&b.message(name)), name);
     }
