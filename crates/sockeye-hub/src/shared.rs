@@ -186,6 +186,13 @@ struct Loop<'a> {
 }
 
 impl Loop<'_> {
+    fn is_own(&self, thread: usize) -> bool {
+        match self.shared.reach {
+            Reach::One => true,
+            Reach::Threads(_) => thread == self.thread,
+        }
+    }
+
     /// Runs a job in a thread: now, if that is this one.
     fn run_in(&mut self, thread: usize, job: impl FnOnce(&mut Commands) + Send + 'static) -> Result<(), Busy> {
         match &self.shared.reach {
@@ -275,6 +282,13 @@ impl Outlet for Loop<'_> {
     }
 
     fn tell(&mut self, place: Place, text: &str) -> Result<(), Busy> {
+        if self.is_own(place.thread) {
+            // Without a copy.
+            if let Ok(mut connection) = self.commands.connection(place.id) {
+                push_or_close(&mut connection, text);
+            }
+            return Ok(());
+        }
         let text: Box<str> = text.into();
         self.run_in(place.thread, move |commands| {
             if let Ok(mut connection) = commands.connection(place.id) {

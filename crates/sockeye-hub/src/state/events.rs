@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::Ticket;
+use super::link::{LinkState, Ticket};
 use super::{Answer, Refusal, State};
 use crate::backplane::{Event, Loaded, Position, Stored};
 use crate::outlet::Outlet;
@@ -15,12 +15,12 @@ impl State {
     pub(crate) fn apply_events(&mut self, now: Duration, out: &mut dyn Outlet) {
         // An event may have the backplane report more.
         loop {
-            let events = self.link.as_mut().map(super::link::LinkState::take_events).unwrap_or_default();
-            if events.is_empty() {
-                return;
-            }
-            for event in events {
+            let Some(mut events) = self.link.as_mut().and_then(LinkState::take_events) else { return };
+            for event in events.drain(..) {
                 self.apply(event, now, out);
+            }
+            if let Some(link) = &mut self.link {
+                link.give_back(events);
             }
         }
     }
@@ -203,7 +203,7 @@ impl State {
         let Stored { kind, key, payload, offset, previous } = message;
         let key = key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         let key = key.filter(|key| key.len() <= self.config.name_bytes);
-        let frame = Message { topic: name, key, kind, payload: &payload, offset, previous }.frame();
+        let frame = Message { topic: name, key, kind, payload: &payload, offset, previous }.frame(&mut self.scratch);
         if let Some(topic) = self.topics.get_mut(name).filter(|_| is_live) {
             if out.deliver(&topic.data, key, &frame).is_err() {
                 topic.has_hole = true;
@@ -211,7 +211,6 @@ impl State {
             }
         }
         self.topics.append(name, offset, frame, now, &self.config);
-        self.topics.settle(name, now);
     }
 
     /// A message is longer than this hub takes, so there is a gap in its place.

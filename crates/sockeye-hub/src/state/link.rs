@@ -1,6 +1,7 @@
 //! What is on its way to the broker.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::backplane::{Backplane, BrokerError, Event, Io, Position, Publish, PublishError};
 use crate::outlet::Asker;
@@ -13,6 +14,8 @@ pub(crate) struct LinkState {
     sent: usize,
     /// What the backplane has reported.
     events: Vec<Event>,
+    /// Room for what it reports next.
+    spare: Vec<Event>,
     /// The most bytes of messages in `out`.
     most: usize,
     is_ready: bool,
@@ -20,7 +23,7 @@ pub(crate) struct LinkState {
     pub(crate) is_woken: bool,
     /// The longest message that the broker takes.
     pub(crate) most_bytes: usize,
-    tickets: HashMap<u64, Ticket>,
+    tickets: HashMap<u64, Ticket, BuildHasherDefault<Counted>>,
     next_ticket: u64,
     attempts: u64,
     last_error: Option<String>,
@@ -34,8 +37,30 @@ pub(crate) struct Ticket {
     pub(crate) position: Option<Position>,
 }
 
+/// So many events have memory that is kept.
+const KEPT_EVENTS: usize = 1024;
+
 /// As many messages may be unconfirmed.
 const TICKETS: usize = 1 << 16;
+
+/// A hash of numbers that are counted here: no client chooses them.
+#[derive(Default)]
+struct Counted(u64);
+
+impl Hasher for Counted {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Any odd number with bits at both ends spreads what is counted (Fibonacci hashing).
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl LinkState {
     pub(crate) fn new(backplane: Box<dyn Backplane>, most: usize) -> Self {
@@ -44,11 +69,12 @@ impl LinkState {
             out: Vec::new(),
             sent: 0,
             events: Vec::new(),
+            spare: Vec::new(),
             most,
             is_ready: false,
             is_woken: false,
             most_bytes: usize::MAX,
-            tickets: HashMap::new(),
+            tickets: HashMap::default(),
             next_ticket: 0,
             attempts: 0,
             last_error: None,
@@ -128,8 +154,17 @@ impl LinkState {
         }
     }
 
-    pub(crate) fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+    /// What the backplane has reported, if that is anything.
+    pub(crate) fn take_events(&mut self) -> Option<Vec<Event>> {
+        let next = if self.events.is_empty() { return None } else { std::mem::take(&mut self.spare) };
+        Some(std::mem::replace(&mut self.events, next))
+    }
+
+    /// The memory of events that are done.
+    pub(crate) fn give_back(&mut self, mut events: Vec<Event>) {
+        events.clear();
+        events.shrink_to(KEPT_EVENTS);
+        self.spare = events;
     }
 
     pub(crate) fn begins(&mut self) {

@@ -44,6 +44,8 @@ pub(crate) struct State {
     /// What requests by HTTP are to be told. Each has one at most, and takes it or ends.
     answers: HashMap<Asker, Answer>,
     later: Vec<Later>,
+    /// Where messages are written before they are shared.
+    scratch: Vec<u8>,
     /// The latest moment that any of the loops has named.
     now: Duration,
     refusals: Seldom,
@@ -154,6 +156,7 @@ impl State {
             serial: 0,
             answers: HashMap::new(),
             later: Vec::new(),
+            scratch: Vec::new(),
             now: Duration::ZERO,
             refusals: Seldom::default(),
             refused_topics: Seldom::default(),
@@ -421,13 +424,12 @@ impl State {
         let Some(topic) = self.topics.get(name) else { return Ok(None) };
         let (previous, offset) = (topic.at.offset, topic.at.offset + 1);
         let ToPublish { key, kind, payload, .. } = message;
-        let frame = Message { topic: name, key, kind, payload, offset, previous }.frame();
+        let frame = Message { topic: name, key, kind, payload, offset, previous }.frame(&mut self.scratch);
         if topic.subscribers > 0 {
             out.deliver(&topic.data, key, &frame)?;
         }
         let epoch = topic.at.epoch;
         self.topics.append(name, offset, frame, now, &self.config);
-        self.topics.settle(name, now);
         Ok(Some(Position { epoch, offset }))
     }
 

@@ -102,29 +102,30 @@ impl Table {
         true
     }
 
-    /// Adds a message to a topic, for which others may have to forget theirs. `settle` must follow.
+    /// Adds a message to a topic, for which others may have to forget theirs.
     pub(crate) fn append(&mut self, name: &str, offset: u64, frame: Frame, now: Duration, config: &Config) {
-        self.stamp += 1;
-        let stamp = self.stamp;
-        let Some(topic) = self.change(name) else { return };
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        self.bytes -= topic.bytes();
         topic.append(offset, frame, now, config.history);
-        let before = topic.published.take();
-        if topic.keeps_something() {
-            let name = Arc::clone(&topic.name);
-            topic.published = Some(stamp);
-            self.by_publish.insert(stamp, name);
+        self.bytes += topic.bytes();
+        let newest = self.by_publish.last_key_value().map(|(stamp, _)| *stamp);
+        if !topic.keeps_something() {
+            if let Some(stamp) = topic.published.take() {
+                self.by_publish.remove(&stamp);
+            }
+        } else if topic.published.is_none() || topic.published != newest {
+            self.stamp += 1;
+            if let Some(before) = topic.published.replace(self.stamp) {
+                self.by_publish.remove(&before);
+            }
+            self.by_publish.insert(self.stamp, Arc::clone(&topic.name));
         }
-        if let Some(before) = before {
-            self.by_publish.remove(&before);
-        }
-        let own = self.topics.get(name).map_or(0, Topic::bytes);
-        self.make_room(own, config.history_bytes);
+        self.make_room(config.history_bytes);
     }
 
-    /// Has topics forget what they keep, until all take no more than they may.
-    fn make_room(&mut self, own: usize, most: usize) {
-        // The one that is being changed is not in the sum, and comes last.
-        while self.bytes + own > most && self.by_publish.len() > 1 {
+    /// Has topics forget what they keep, until all take no more than they may. The one that was published to last has it all.
+    fn make_room(&mut self, most: usize) {
+        while self.bytes > most && self.by_publish.len() > 1 {
             let Some((_, oldest)) = self.by_publish.pop_first() else { return };
             let Some(topic) = self.topics.get_mut(&oldest) else { continue };
             topic.published = None;

@@ -1,5 +1,6 @@
 //! What a hub sends.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sockeye::proto::wire::MessageKind;
@@ -35,12 +36,14 @@ pub(crate) struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Text that is not UTF-8 goes as binary: a broker may have got it from anybody.
-    pub(crate) fn frame(&self) -> Frame {
-        match std::str::from_utf8(self.payload) {
-            Ok(text) if self.kind == MessageKind::Text => self.text_frame(text),
-            _ => self.binary_frame(),
+    /// Text that is not UTF-8 goes as binary: a broker may have got it from anybody. `scratch` is memory that is used again.
+    pub(crate) fn frame(&self, scratch: &mut Vec<u8>) -> Frame {
+        if self.kind == MessageKind::Text {
+            if let Ok(text) = std::str::from_utf8(self.payload) {
+                return self.text_frame(text);
+            }
         }
+        self.binary_frame(scratch)
     }
 
     fn text_frame(&self, data: &str) -> Frame {
@@ -53,12 +56,12 @@ impl Message<'_> {
         Frame::Text(object.string("data", data).end().into())
     }
 
-    fn binary_frame(&self) -> Frame {
+    fn binary_frame(&self, frame: &mut Vec<u8>) -> Frame {
         let key = self.key.unwrap_or_default();
         // Both are bounded well below: by the limits of names, and where requests are read.
         let length = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
         let cut = |text: &'_ str| text.len().min(usize::from(length(text)));
-        let mut frame = Vec::with_capacity(21 + self.topic.len() + key.len() + self.payload.len());
+        frame.clear();
         frame.push(MESSAGE);
         frame.extend_from_slice(&length(self.topic).to_be_bytes());
         frame.extend_from_slice(&length(key).to_be_bytes());
@@ -67,9 +70,15 @@ impl Message<'_> {
         frame.extend_from_slice(&self.topic.as_bytes()[..cut(self.topic)]);
         frame.extend_from_slice(&key.as_bytes()[..cut(key)]);
         frame.extend_from_slice(self.payload);
-        Frame::Binary(frame.into())
+        let shared = Frame::Binary(frame.as_slice().into());
+        frame.clear();
+        frame.shrink_to(KEPT_BYTES);
+        shared
     }
 }
+
+/// As much memory is used again.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// What an error means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -185,14 +194,21 @@ impl Object {
     fn string(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name);
         // Only control characters, quotes and backslashes are escaped, as RFC 8259, section 7 demands. Other text goes as it is.
-        let quoted = serde_json::to_string(value).unwrap_or_default();
-        self.text.push_str(&quoted);
+        if value.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+            let quoted = serde_json::to_string(value).unwrap_or_default();
+            self.text.push_str(&quoted);
+        } else {
+            self.text.push('"');
+            self.text.push_str(value);
+            self.text.push('"');
+        }
         self
     }
 
     fn number(&mut self, name: &str, value: u64) -> &mut Self {
         self.name(name);
-        self.text.push_str(&value.to_string());
+        // Writing into memory does not fail.
+        let _ = write!(self.text, "{value}");
         self
     }
 
@@ -255,14 +271,18 @@ mod tests {
     fn messages_are_framed_by_their_kind() {
         let message =
             Message { topic: "t", key: Some("k"), kind: MessageKind::Text, payload: b"hi", offset: 2, previous: 1 };
-        let Frame::Text(text) = message.frame() else { panic!("text") };
+        let Frame::Text(text) = message.frame(&mut Vec::new()) else { panic!("text") };
         assert_eq!(
             read(&text),
             json!({"type": "message", "topic": "t", "offset": 2, "previous": 1, "key": "k", "data": "hi"})
         );
         let binary =
             Frame::Binary([&[2, 0, 1, 0, 1][..], &2u64.to_be_bytes(), &1u64.to_be_bytes(), b"tk\xff"].concat().into());
-        assert_eq!(Message { kind: MessageKind::Binary, payload: b"\xff", ..message }.frame(), binary);
-        assert_eq!(Message { payload: b"\xff", ..message }.frame(), binary, "what is called text and is none");
+        assert_eq!(Message { kind: MessageKind::Binary, payload: b"\xff", ..message }.frame(&mut Vec::new()), binary);
+        assert_eq!(
+            Message { payload: b"\xff", ..message }.frame(&mut Vec::new()),
+            binary,
+            "what is called text and is none"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What clients ask.
 
+use std::borrow::Cow;
+
 use sockeye::messages::Message;
 use sockeye::proto::wire::MessageKind;
 
@@ -17,7 +19,7 @@ pub(crate) struct Request<'m> {
 pub(crate) enum What<'m> {
     Subscribe { topic: String, begin: Begin, presence: bool },
     Unsubscribe { topic: String },
-    Publish { topic: String, key: Option<String>, data: Data<'m> },
+    Publish { topic: Cow<'m, str>, key: Option<Cow<'m, str>>, data: Data<'m> },
     Authorize { token: String },
 }
 
@@ -99,11 +101,11 @@ fn parse_text(text: &str) -> Result<Request<'static>, BadRequest> {
         "publish" => {
             let key = match members.key {
                 Member::Absent => None,
-                Member::Text(key) => Some(key),
+                Member::Text(key) => Some(key.into()),
                 _ => return Err(bad("`key` must be a string")),
             };
             let data = members.data.text().ok_or_else(|| bad("`data` must be a string"))?;
-            What::Publish { topic: topic?, key, data: Data::Text(data) }
+            What::Publish { topic: topic?.into(), key, data: Data::Text(data) }
         }
         "authorize" => What::Authorize { token: members.token.text().ok_or_else(|| bad("`token` must be a string"))? },
         _ => return Err(bad("an unknown `type`")),
@@ -143,9 +145,11 @@ fn parse_binary(bytes: &[u8]) -> Result<Request<'_>, BadRequest> {
     let (topic, rest) =
         rest.split_at_checked(u16::from_be_bytes(*topic_len).into()).ok_or_else(|| bad(SHORT.reason))?;
     let (key, payload) = rest.split_at_checked(u16::from_be_bytes(*key_len).into()).ok_or_else(|| bad(SHORT.reason))?;
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| bad("topic and key must be UTF-8"));
-    let key = if key.is_empty() { None } else { Some(text(key)?) };
-    Ok(Request { id, what: What::Publish { topic: text(topic)?, key, data: Data::Binary(payload) } })
+    let wrong = || bad("topic and key must be UTF-8");
+    let topic = std::str::from_utf8(topic).map_err(|_| wrong())?.into();
+    let key = std::str::from_utf8(key).map_err(|_| wrong())?;
+    let key = if key.is_empty() { None } else { Some(key.into()) };
+    Ok(Request { id, what: What::Publish { topic, key, data: Data::Binary(payload) } })
 }
 
 #[cfg(test)]
