@@ -4,6 +4,9 @@
 //! All of it shares the processors of this machine, of which two servers, their clients and a broker want more than a client and a broker. So
 //! there is a second ratio: of capacities, where each process would have a processor to itself. Ours is that of the busiest of both
 //! servers and the broker, and that of the others is the broker's, as if their clients cost nothing.
+//!
+//! `redis-benchmark` sends many commands without waiting, as many as we have in flight. Most people read what it says without options: 50
+//! clients that wait for each answer. So there is a ratio for both.
 
 use std::{
     fs,
@@ -82,12 +85,25 @@ pub(crate) fn run(workspace: &Workspace, rounds: u64, only: Option<&str>) -> Res
                     figures.beside.push(beside(scenario, &broker, &flow)?);
                     let used = nanos(broker.process.pid()).saturating_sub(before);
                     figures.beside_micros.push(used as f64 / scenario.messages as f64 / 1000.0);
+                    if scenario.scheme == "redis" {
+                        figures.waiting.push(redis_benchmark(scenario, &broker, &[])?);
+                    }
                 }
             }
         }
         say!("round {} of {rounds} done", round + 1);
     }
-    let mut rates = Table::new(&["messages/s", "sockeye", "spread", "beside", "spread", "ratio", "goal"]);
+    let mut rates = Table::new(&[
+        "messages/s",
+        "sockeye",
+        "spread",
+        "beside",
+        "spread",
+        "ratio",
+        "goal",
+        "beside, by default (50 clients that wait)",
+        "ratio",
+    ]);
     let mut costs = Table::new(&[
         "CPU of a message, us",
         "publisher's server",
@@ -99,6 +115,7 @@ pub(crate) fn run(workspace: &Workspace, rounds: u64, only: Option<&str>) -> Res
     for (scenario, figures) in wanted.iter().zip(&figures) {
         let percent = |rates: &[f64]| format!("{:.0} %", statistics::spread(rates) * 100.0);
         let (own, other) = (statistics::median(&figures.rates), statistics::median(&figures.beside));
+        let waiting = (!figures.waiting.is_empty()).then(|| statistics::median(&figures.waiting));
         rates.row([
             format!("{}; {}", scenario.name, scenario.beside),
             short(own),
@@ -107,6 +124,8 @@ pub(crate) fn run(workspace: &Workspace, rounds: u64, only: Option<&str>) -> Res
             percent(&figures.beside),
             format!("{:.2}", own / other),
             format!("{SHARE:.2}"),
+            waiting.map_or_else(String::new, short),
+            waiting.map_or_else(String::new, |waiting| format!("{:.2}", own / waiting)),
         ]);
         let micros = figures.micros.each_ref().map(|micros| statistics::median(micros));
         let beside = statistics::median(&figures.beside_micros);
@@ -125,6 +144,8 @@ pub(crate) fn run(workspace: &Workspace, rounds: u64, only: Option<&str>) -> Res
 struct Figures {
     rates: Vec<f64>,
     beside: Vec<f64>,
+    /// Of `redis-benchmark` without options.
+    waiting: Vec<f64>,
     /// Microseconds of both servers and the broker, for each message.
     micros: [Vec<f64>; 3],
     /// Those of the broker with the others' clients.
@@ -192,15 +213,20 @@ fn ours(programs: &Programs<'_>, scenario: &Scenario, broker: &Broker, figures: 
 
 /// Messages a second of a program of the broker's own.
 fn beside(scenario: &Scenario, broker: &Broker, flow: &Path) -> Result<f64, Failure> {
-    let (payload, messages) = ("x".repeat(SIZE), scenario.messages.to_string());
-    if scenario.scheme == "nats" {
-        let kind = if scenario.history == KEPT { "jetstream" } else { "core" };
-        let mut command = Command::new(flow);
-        command.args([kind, &broker.url, &messages, &SIZE.to_string(), WINDOW]);
-        return rate(&said(&mut command)?);
+    if scenario.scheme == "redis" {
+        return redis_benchmark(scenario, broker, &["-c", "1", "-P", WINDOW]);
     }
+    let kind = if scenario.history == KEPT { "jetstream" } else { "core" };
+    let mut command = Command::new(flow);
+    command.args([kind, &broker.url, &scenario.messages.to_string(), &SIZE.to_string(), WINDOW]);
+    rate(&said(&mut command)?)
+}
+
+/// Commands a second.
+fn redis_benchmark(scenario: &Scenario, broker: &Broker, options: &[&str]) -> Result<f64, Failure> {
+    let (payload, messages) = ("x".repeat(SIZE), scenario.messages.to_string());
     let mut command = Command::new("redis-benchmark");
-    command.args(["-p", &broker.process.port().to_string(), "-c", "1", "-n", &messages, "-P", WINDOW, "--csv"]);
+    command.args(["-p", &broker.process.port().to_string(), "-n", &messages, "--csv"]).args(options);
     if scenario.history == KEPT {
         command.args(["XADD", "flow", "MAXLEN", "~", KEPT, "*", "m", &payload]);
     } else {
