@@ -187,9 +187,8 @@ pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
     tests(sim(workspace, "test").args(["--test", "abuse"]).env("SOCKEYE_BIN", workspace.binary()))
 }
 
-/// Servers of topics with brokers between them, all of them real, which lose each other, in network namespaces too, which needs root: see
-/// `crates/sockeye-cli/tests/cluster`. Without a number of
-/// messages it is the test's own.
+/// Servers of topics with brokers between them, all of them real, which lose each other, in network namespaces too, which needs
+/// root: see `crates/sockeye-cli/release_tests/tests/cluster`. Without a number of messages it is the test's own.
 pub(crate) fn cluster(workspace: &Workspace, messages: Option<u64>) -> Result<Checks, Failure> {
     if workspace.binary_is_ours() {
         release(workspace)?;

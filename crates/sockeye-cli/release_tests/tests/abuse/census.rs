@@ -1,7 +1,7 @@
 //! EV04, the census of spinning: each state in which nothing happens is held for ten seconds, and the system calls are counted
 //! meanwhile.
 //!
-//! All states of a loop are held side by side, each by a server of its own. `cargo test --release -p sockeye-cli --test abuse
+//! All states of a loop are held side by side, each by a server of its own. `cargo test --release -p sockeye-release-tests --test abuse
 //! ev04` prints the tables.
 
 use std::fmt;
@@ -343,8 +343,7 @@ struct Client(Child);
 
 impl Client {
     fn connect(to: SocketAddr) -> Self {
-        let program = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
-        let mut command = Command::new(program);
+        let mut command = Command::new(sockeye_release_tests::command());
         // On a busy machine it takes a while until its calls are counted.
         command.args(["connect", "--connect-timeout", "300s"]).arg(format!("ws://{to}/")).stdin(Stdio::piped());
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the command starts"))

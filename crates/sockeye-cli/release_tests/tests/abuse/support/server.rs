@@ -32,8 +32,7 @@ pub(crate) struct Launch {
 
 impl Launch {
     pub(crate) fn new(subcommand: &str) -> Self {
-        let program = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
-        Self::of(program, vec![subcommand.into()], Request::upgrade("/"))
+        Self::of(sockeye_release_tests::command().into(), vec![subcommand.into()], Request::upgrade("/"))
     }
 
     fn of(program: OsString, arguments: Vec<OsString>, upgrade: Request) -> Self {
@@ -56,10 +55,9 @@ impl Launch {
         Self { variable: Some(target::VARIABLE), ..launch }
     }
 
-    /// The example of a bare poll(2) loop, with the files of `root` if any. Cargo does not name binaries of other packages, but
-    /// knows where the command of the same profile lies.
+    /// The example of a bare poll(2) loop, with the files of `root` if any.
     pub(crate) fn poll_loop(root: Option<&Path>) -> Self {
-        let program = Path::new(env!("CARGO_BIN_EXE_sockeye")).with_file_name("examples").join("poll_loop");
+        let program = sockeye_release_tests::build_folder().join("examples/poll_loop");
         let build = "cargo build -p sockeye --example poll_loop, with the profile of this test";
         assert!(program.exists(), "{program:?} is not built: {build}");
         let arguments = [Some(OsString::from("127.0.0.1:0")), root.map(Into::into)];

@@ -28,7 +28,6 @@ pub(crate) use wire::{
     BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, RSV1, Size, TEXT, close_body, frame, header,
 };
 
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,7 +66,7 @@ pub(crate) fn strict() -> bool {
 /// Whether figures of CPU time are judged: not for what cargo builds with the profile `dev`, whose folder is `debug`. Debug
 /// assertions do not tell: the profile `sim` is optimised and has them.
 pub(crate) fn optimised() -> bool {
-    !Path::new(env!("CARGO_BIN_EXE_sockeye")).with_file_name("").ends_with("debug")
+    !sockeye_release_tests::build_folder().ends_with("debug")
 }
 
 /// Repeatable noise (xorshift64*).

@@ -2,8 +2,8 @@
 //!
 //! Each test is named after its row. It starts a server of its own on 127.0.0.1 and talks to it over plain sockets, with twenty
 //! well-behaved connections beside it ([`support::Row`]), and at the end demands that nothing is left behind: no descriptor, no
-//! memory, no work, no flood of log lines. `cargo test --release -p sockeye-cli --test abuse [FILTER]` runs it, once
-//! `cargo build --release -p sockeye --example poll_loop` has built what some rows try; rows that need
+//! memory, no work, no flood of log lines. `cargo test --release -p sockeye-release-tests --test abuse [FILTER]` runs it,
+//! once `cargo build --release -p sockeye-cli -p sockeye --bin sockeye --example poll_loop` has built what is tried; rows that need
 //! root or `strace` are shown as ignored where these are missing, except under `CI`. Build it optimised, for release or with
 //! the profile `sim`: with the profile `dev` it runs a tenth of the long rows and does not judge figures of CPU time.
 //! `SOCKEYE_BIN` names another build of the command to try, and with `SOCKEYE_ABUSE_C` a program on the C library ([`c_library`]).

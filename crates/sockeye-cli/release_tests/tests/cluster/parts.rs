@@ -185,9 +185,8 @@ impl Server {
 
     /// Starts it, on the port that it had, and waits until it listens.
     pub(crate) fn run(&mut self) {
-        let program = env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");
-        let mut command = Command::new(program);
+        let mut command = Command::new(sockeye_release_tests::command());
         command.args(["serve", "--interface", &self.interface, "--port", &self.port.to_string()]);
         for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
         {

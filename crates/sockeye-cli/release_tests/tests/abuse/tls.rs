@@ -290,9 +290,8 @@ fn tl04_mutated_flights_end_no_more_than_their_connection() {
 /// The hello of the command itself: with aws-lc it has a key of ML-KEM and needs two segments.
 fn hello_of_the_command() -> Vec<u8> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let program = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
     let url = format!("wss://localhost:{}/", listener.local_addr().expect("bound").port());
-    let mut child = Command::new(program)
+    let mut child = Command::new(sockeye_release_tests::command())
         .args(["connect", "--insecure", &url])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
