@@ -50,12 +50,15 @@ impl Shared {
         drop(self.changed.wait_while(state, |state| state.way == Way::Stalled));
     }
 
-    /// Whether a new connection may be made; it is kept for the next cut.
+    /// Whether a new connection may be made; it is kept for the next cut. One that may not is not kept, or it would not end.
     fn admit(&self, one: &TcpStream, other: &TcpStream) -> bool {
         let mut state = self.state();
+        if !matches!(state.way, Way::Open | Way::Stalled) {
+            return false;
+        }
         let (Ok(one), Ok(other)) = (one.try_clone(), other.try_clone()) else { return false };
         state.streams.extend([one, other]);
-        matches!(state.way, Way::Open | Way::Stalled)
+        true
     }
 }
 
