@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::envelope::{self, LENGTH_BYTES};
+use crate::envelope::{self, LENGTH_BYTES, MOST_TOGETHER};
 
 #[derive(Debug, Default)]
 pub(crate) struct Batches {
@@ -110,7 +110,7 @@ const MOST_RUNS: usize = 2;
 
 /// A batch with as many messages is sent at once, and before it has more bytes, unless one message alone has. Redis does nothing else
 /// while it takes a command.
-const MOST_MESSAGES: usize = 256;
+const MOST_MESSAGES: usize = MOST_TOGETHER as usize;
 const MOST_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]

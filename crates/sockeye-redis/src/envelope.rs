@@ -93,6 +93,10 @@ impl<'a> Bodies<'a> {
             return Some(Self { rest: body, left: 1, is_one: true });
         }
         let count = u32::from_be_bytes(*count);
+        // Who may publish here could else have each server deliver millions at once.
+        if count > MOST_TOGETHER {
+            return None;
+        }
         let mut rest = several;
         for _ in 0..count {
             let (body, behind) = split_length(rest)?;
@@ -176,6 +180,9 @@ const NUMBERED: &[u8] = b"\xFFSK\x02";
 const NO_KEY: u32 = u32::MAX;
 const SEVERAL: u8 = 2;
 
+/// As many messages go together at most. The script that loads a history knows the number, too.
+pub(crate) const MOST_TOGETHER: u32 = 256;
+
 /// Those of a length in front of a body.
 pub(crate) const LENGTH_BYTES: usize = 4;
 
@@ -215,6 +222,15 @@ mod tests {
         }
         let most = [&[SEVERAL][..], &[0xff; 4], &whole[5..]].concat();
         assert_eq!(Bodies::read(&most), None);
+    }
+
+    #[test]
+    fn more_than_hubs_send_together_are_no_body() {
+        let most = together(&vec![ONE; MOST_TOGETHER as usize]);
+        assert_eq!(Bodies::read(&most).map(|bodies| bodies.len()), Some(256));
+        let more = together(&vec![ONE; MOST_TOGETHER as usize + 1]);
+        assert_eq!(Bodies::read(&more), None);
+        assert!(matches!(open(&[PLAIN, &[0; 16], &more].concat()), Envelope::Foreign(_)), "one message of somebody");
     }
 
     #[test]

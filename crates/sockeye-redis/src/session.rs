@@ -406,7 +406,8 @@ impl Session {
             self.unsubscribe(settings, topic, io);
             return refusal::of_use(error).map_or(Ok(()), Err);
         }
-        let Some(loaded) = history::loaded(reply, after) else {
+        let Some(loaded) = history::loaded(reply, after, settings.history.map_or(0, |history| history.messages()))
+        else {
             return Err(protocol("a history that has an unknown form"));
         };
         let has_missed = self.topics.load(topic, Position { epoch: loaded.base.epoch, offset: loaded.offset });

@@ -23,9 +23,12 @@ while wanted > 0 and got < most do
             return reply
         end
         local has = many(body)
+        if has > 256 then
+            return reply
+        end
         -- Of several the newest, as many as are wanted and there is room for.
         local at, fit = 6, has
-        while has > 1 and fit > 0 and (fit > most - got or #body - at + 1 + 32 * fit > room) do
+        while has > 1 and fit > 0 and (fit > most - got or #body - at + 6 + 32 * fit > room) do
             if #body < at + 3 then
                 return reply
             end

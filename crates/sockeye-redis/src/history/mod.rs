@@ -131,16 +131,19 @@ pub(crate) fn first(reply: &Reply<'_>, count: usize) -> Option<Position> {
     Some(Position { epoch, offset: before + 1 })
 }
 
-/// The answer to [`LOAD`], for a server that has seen everything up to `after`.
-pub(crate) fn loaded(reply: &Reply<'_>, after: Option<Position>) -> Option<Loaded> {
+/// The answer to [`LOAD`] of at most so many messages, for a server that has seen everything up to `after`.
+pub(crate) fn loaded(reply: &Reply<'_>, after: Option<Position>, most: usize) -> Option<Loaded> {
     let Reply::List(parts) = reply else { return None };
     let [epoch, offset, bodies @ ..] = parts.as_slice() else { return None };
     let (epoch, offset) = (envelope::epoch(epoch.bytes()?)?, envelope::offset(offset.bytes()?)?);
-    let mut messages = Vec::with_capacity(bodies.len());
+    let mut messages = Vec::with_capacity(bodies.len().min(most));
     let mut base = offset;
     for body in bodies {
         // What another program has put there ends what continues without a hole.
         let Some(bodies) = body.bytes().and_then(Bodies::read) else { break };
+        if usize::try_from(bodies.len()).ok()? > most.saturating_sub(messages.len()) {
+            break;
+        }
         let last = base;
         base = base.checked_sub(bodies.len())?;
         let start = messages.len();

@@ -392,6 +392,9 @@ fn of_messages_that_were_published_together_those_are_loaded_that_are_wanted() {
         (History::new(1), 1),
         (History::new(1000).load_bytes(10 * entry + 5), 10),
         (History::new(1000).load_bytes(1024), 1024 / entry),
+        // All of the last batch, and a byte less than that.
+        (History::new(1000).load_bytes(44 * entry + 5), 44),
+        (History::new(1000).load_bytes(44 * entry + 4), 43),
         // More than the last batch, and all.
         (History::new(45), 45),
         (History::new(300), 300),
@@ -406,7 +409,10 @@ fn of_messages_that_were_published_together_those_are_loaded_that_are_wanted() {
         assert_eq!(texts.last(), Some(&format!("{:0100}", 302)));
     }
     // A broken one ends what is known.
-    let broken: [&[u8]; 5] = [b"", b"\x02", b"\x02\0\0\0\0", b"\x02\0\0\0\x02\0\0", b"\x02\xff\xff\xff\xff\0\0\0\x01x"];
+    let empty = b"\0\0\0\x05\0\xff\xff\xff\xff".repeat(257);
+    let too_many = [&b"\x02\0\0\x01\x01"[..], &empty].concat();
+    let broken: [&[u8]; 6] =
+        [b"", b"\x02", b"\x02\0\0\0\0", b"\x02\0\0\0\x02\0\0", b"\x02\xff\xff\xff\xff\0\0\0\x01x", &too_many];
     for (at, body) in broken.iter().enumerate() {
         let offset = 303 + at;
         let (meta, log) = (&b"sockeye:{t:t}meta"[..], &b"sockeye:{t:t}log"[..]);
