@@ -1,6 +1,6 @@
 //! What the hub asks for.
 
-use sockeye_hub::backplane::{Io, Position, Publish, PublishError};
+use sockeye_hub::backplane::{Event, Io, Position, Publish, PublishError};
 
 use super::load::{Load, Stage};
 use super::state::{MOST_PINGS, Phase, Session, Side, subject};
@@ -107,11 +107,12 @@ impl Session {
     }
 
     fn send_batch(&mut self, batch: Batch, io: &mut Io<'_>) {
-        let Batch { subject, mut tickets, parts } = batch;
+        let Batch { subject, mut tickets, parts, .. } = batch;
         let count = tickets.len();
-        if let ([ticket], Some(mut one)) = (tickets.as_slice(), several::read(&parts, 1)) {
-            // Other programs can read it.
-            return one.by_ref().for_each(|part| self.send_message(&subject, None, &part, *ticket, io));
+        // Other programs can read what goes alone. And the broker's maximum may have changed since they were added.
+        let is_split = count == 1 || parts.len() + headers::BYTES_OF_SEVERAL > self.info.max_payload;
+        if let (true, Some(each)) = (is_split, several::read(&parts, count as u64)) {
+            return each.zip(&tickets).for_each(|(part, ticket)| self.send_alone(&subject, &part, *ticket, io));
         }
         self.sent += 1;
         let first = tickets.remove(0);
@@ -119,6 +120,16 @@ impl Session {
         let mut block = Vec::new();
         headers::write_several(&mut block, count);
         encode::publish(io.out(), &subject, None, &block, &parts);
+    }
+
+    /// Sends a message that has waited, unless the broker does not take it any more.
+    fn send_alone(&mut self, subject: &str, part: &Part<'_>, ticket: u64, io: &mut Io<'_>) {
+        let most = self.info.max_payload;
+        if headers::bytes(part.kind, part.key) + part.payload.len() > most {
+            let reason = format!("its maximum is {most} bytes now");
+            return io.event(Event::Refused { ticket, reason });
+        }
+        self.send_message(subject, None, part, ticket, io);
     }
 
     fn send_message(&mut self, subject: &str, reply: Option<&str>, part: &Part<'_>, ticket: u64, io: &mut Io<'_>) {

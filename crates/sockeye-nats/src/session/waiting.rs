@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use sockeye_hub::backplane::{Publish, PublishError};
 
-use crate::wire::several::Part;
+use crate::wire::{headers, several::Part};
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -24,6 +24,8 @@ pub(crate) struct Batch {
     pub(crate) tickets: Vec<u64>,
     /// Each as a [`Part`].
     pub(crate) parts: Vec<u8>,
+    /// Of the queue to the broker.
+    bytes: usize,
 }
 
 impl Waiting {
@@ -31,7 +33,7 @@ impl Waiting {
         self.topics.is_empty()
     }
 
-    /// How many bytes of the queue to the broker they are going to take.
+    /// How many bytes of the queue to the broker they are going to take at most. Short ones need more memory for their names.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -55,13 +57,18 @@ impl Waiting {
             batch
         } else {
             let subject = before.as_mut().map_or_else(subject, |batch| Ok(batch.subject.clone()))?;
-            let batch = Batch { subject, tickets: Vec::new(), parts: Vec::new() };
+            let bytes = LINE_BYTES + 2 * message.topic.len() + subject.len() + headers::BYTES_OF_SEVERAL;
+            self.bytes += bytes;
+            let batch = Batch { subject, tickets: Vec::new(), parts: Vec::new(), bytes };
             self.topics.entry(message.topic.into()).or_insert(batch)
         };
         part.write(&mut batch.parts);
         batch.tickets.push(message.ticket);
         let is_full = batch.tickets.len() >= MOST_MESSAGES || batch.parts.len() >= most;
-        self.bytes += part.bytes();
+        // If it goes alone it has other headers.
+        let bytes = part.bytes().max(headers::bytes(part.kind, part.key) + part.payload.len());
+        batch.bytes += bytes;
+        self.bytes += bytes;
         self.messages += 1;
         Ok([before, if is_full { self.take(message.topic) } else { None }])
     }
@@ -74,7 +81,7 @@ impl Waiting {
 
     fn take(&mut self, topic: &str) -> Option<Batch> {
         let batch = self.topics.remove(topic)?;
-        self.bytes = self.bytes.saturating_sub(batch.parts.len());
+        self.bytes = self.bytes.saturating_sub(batch.bytes);
         self.messages = self.messages.saturating_sub(batch.tickets.len());
         Some(batch)
     }
@@ -82,6 +89,9 @@ impl Waiting {
 
 /// As many are sent without waiting any more.
 const MOST_MESSAGES: usize = 256;
+
+/// A command with its numbers, but not its subject.
+const LINE_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -102,7 +112,8 @@ mod tests {
     fn a_full_batch_does_not_wait() {
         let mut waiting = Waiting::default();
         assert_eq!([add(&mut waiting, "t", 1, 1), add(&mut waiting, "t", 2, 1)], [NOTHING, NOTHING]);
-        assert_eq!((waiting.bytes(), waiting.messages()), (20, 2));
+        let around = LINE_BYTES + 2 + "s.t".len() + headers::BYTES_OF_SEVERAL;
+        assert_eq!((waiting.bytes(), waiting.messages()), (around + 20, 2));
         assert_eq!(add(&mut waiting, "t", 3, 71), [[1, 2, 3]], "as long as it may be");
         assert_eq!(add(&mut waiting, "t", 4, 1), NOTHING);
         assert_eq!(add(&mut waiting, "t", 5, 90), [[4]], "one that has no room goes behind it");

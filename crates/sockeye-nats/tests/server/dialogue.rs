@@ -179,6 +179,46 @@ fn the_maximum_may_change() {
 }
 
 #[test]
+fn what_waits_keeps_to_a_maximum_that_has_changed() {
+    let mut scripted = ready(nats(), 100);
+    scripted.happened();
+    for ticket in 1..=5 {
+        scripted.publish(ticket, "t", &[b'x'; 200]).unwrap();
+    }
+    scripted.publish(6, "t", &[b'x'; 50]).unwrap();
+    scripted.said();
+    scripted.hears(b"INFO {\"headers\":true,\"max_payload\":220}\r\nPONG\r\nPONG\r\n").unwrap();
+    let said = scripted.said();
+    assert_eq!((said.matches("PUB sockeye.t 200").count(), said.matches("PUB sockeye.t 50").count()), (3, 1), "{said}");
+    scripted.hears(b"PONG\r\n").unwrap();
+    for ticket in 7..=8 {
+        scripted.publish(ticket, "u", b"x").unwrap();
+    }
+    scripted.publish(9, "t", &[b'x'; 60]).unwrap();
+    assert_eq!(scripted.said(), "PUB sockeye.u 1\r\nx\r\nPING\r\n".repeat(2));
+    scripted.hears(b"INFO {\"headers\":true,\"max_payload\":50}\r\nPONG\r\nPONG\r\n").unwrap();
+    assert!(!scripted.said().contains("PUB"));
+    let happened = scripted.happened();
+    assert!(happened.iter().any(|event| matches!(event, Event::Refused { ticket: 9, .. })), "{happened:?}");
+    let published = happened.iter().filter(|event| matches!(event, Event::Published { .. })).count();
+    assert_eq!((published, happened.len()), (8, 9), "{happened:?}");
+}
+
+#[test]
+fn what_waits_for_many_topics_keeps_within_the_queue() {
+    const ROOM: usize = 20_000;
+    for name in ["", &"é".repeat(120)] {
+        let mut scripted = ready(nats(), 100);
+        scripted.room = ROOM;
+        let topic = |ticket: u64| format!("{ticket}{name}");
+        let sent = (0..100_000).take_while(|ticket| scripted.publish(*ticket, &topic(*ticket), b"x").is_ok()).count();
+        assert!(sent > 10, "{sent}");
+        scripted.hears(b"PONG\r\nPONG\r\n").unwrap();
+        assert!(scripted.out.len() <= ROOM + 1000, "{sent} messages: {} bytes", scripted.out.len());
+    }
+}
+
+#[test]
 fn a_slow_broker_fills_the_queue_and_no_more() {
     let mut scripted = ready(nats(), 100);
     scripted.room = 5000;
