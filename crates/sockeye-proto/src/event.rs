@@ -60,6 +60,15 @@ pub struct Fragment<'b> {
     pub payload: Payload<'b>,
 }
 
+impl<'b> Fragment<'b> {
+    /// A message that has one piece.
+    #[must_use]
+    #[inline(always)]
+    pub const fn whole(payload: Payload<'b>) -> Self {
+        Self { kind: payload.kind(), first: true, last: true, remaining: 0, payload }
+    }
+}
+
 /// A piece of a binary message that was received where the message is collected, behind what was there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

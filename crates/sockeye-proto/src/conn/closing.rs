@@ -3,7 +3,7 @@
 use alloc::borrow::{Cow, ToOwned};
 
 use super::connection::Connection;
-use super::control::{ControlQueue, Pending};
+use super::control::ControlQueue;
 use super::state::State;
 use crate::close::{Cause, Close, CloseCode, Closed, Timeout};
 use crate::error::Violation;
@@ -112,7 +112,7 @@ impl Connection {
             self.timer = None;
         }
         self.state = State::Draining;
-        self.control.ping = Pending::None;
+        self.control.drop_ping();
         // RFC 6455 section 7.1.7: "An endpoint MUST NOT continue to attempt to process data
         // (including a responding Close frame) from the remote endpoint after being instructed to
         // _Fail the WebSocket Connection_." Section 1.4: "after receiving a control frame

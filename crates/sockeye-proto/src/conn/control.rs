@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use crate::close::Close;
-use crate::wire::MAX_CONTROL_BYTES;
+use crate::wire::{MAX_CONTROL_BYTES, OpCode};
 
 /// The payload of a ping or pong: at most 125 bytes.
 ///
@@ -100,33 +100,59 @@ impl core::error::Error for PayloadTooLong {}
 /// The control frames that are sent before the Close frame.
 #[derive(Debug, Default)]
 pub(super) struct ControlQueue {
-    pub(super) ping: Pending,
-    pub(super) pong: Pending,
+    /// Which of them wait, as bits: whether any does is asked for each message.
+    waiting: u8,
+    /// The payloads of those that have one. Keepalive sends none.
+    ping: Option<Box<ControlPayload>>,
+    pong: Option<Box<ControlPayload>>,
 }
 
-/// A control frame that waits to be sent, or none.
-#[derive(Debug, Default)]
-pub(super) enum Pending {
-    /// None.
-    #[default]
-    None,
-    /// One without a payload, as keepalive sends it.
-    Empty,
-    /// One with a payload.
-    Payload(Box<ControlPayload>),
-}
+const PING: u8 = 1;
+const PONG: u8 = 2;
 
-impl Pending {
-    pub(super) const fn is_none(&self) -> bool {
-        matches!(self, Self::None)
+impl ControlQueue {
+    #[inline(always)]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.waiting == 0
     }
 
-    /// Queues a frame. Replaces one that still waits.
-    pub(super) fn set(&mut self, payload: ControlPayload) {
-        match self {
-            _ if payload.len == 0 => *self = Self::Empty,
-            Self::Payload(place) => **place = payload,
-            _ => *self = Self::Payload(Box::new(payload)),
-        }
+    pub(super) const fn has_ping(&self) -> bool {
+        self.waiting & PING != 0
+    }
+
+    pub(super) const fn has_pong(&self) -> bool {
+        self.waiting & PONG != 0
+    }
+
+    /// Queues a ping. Replaces one that still waits.
+    pub(super) fn set_ping(&mut self, payload: ControlPayload) {
+        self.waiting |= PING;
+        set(&mut self.ping, payload);
+    }
+
+    /// Queues a pong. Replaces one that still waits.
+    pub(super) fn set_pong(&mut self, payload: ControlPayload) {
+        self.waiting |= PONG;
+        set(&mut self.pong, payload);
+    }
+
+    pub(super) fn drop_ping(&mut self) {
+        self.waiting &= !PING;
+        self.ping = None;
+    }
+
+    /// Those that wait, in the order in which they are sent.
+    pub(super) fn frames(&self) -> impl Iterator<Item = (OpCode, &[u8])> {
+        let all = [(PING, OpCode::Ping, &self.ping), (PONG, OpCode::Pong, &self.pong)];
+        let waiting = all.into_iter().filter(|(bit, ..)| self.waiting & bit != 0);
+        waiting.map(|(_, opcode, payload)| (opcode, payload.as_deref().map_or(&[][..], ControlPayload::as_bytes)))
+    }
+}
+
+fn set(place: &mut Option<Box<ControlPayload>>, payload: ControlPayload) {
+    match place {
+        _ if payload.len == 0 => *place = None,
+        Some(place) => **place = payload,
+        None => *place = Some(Box::new(payload)),
     }
 }

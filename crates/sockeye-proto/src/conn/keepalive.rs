@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::connection::Connection;
-use super::control::Pending;
+use super::control::ControlPayload;
 use super::state::State;
 use crate::close::{Cause, Timeout};
 use crate::time::Instant;
@@ -81,8 +81,8 @@ impl Connection {
                 // RFC 6455 section 5.5.2: "A Ping frame may serve either as a keepalive or as a
                 // means to verify that the remote endpoint is still responsive." A queued ping of
                 // the application serves as well.
-                if self.control.ping.is_none() {
-                    self.control.ping = Pending::Empty;
+                if !self.control.has_ping() {
+                    self.control.set_ping(ControlPayload::EMPTY);
                 }
                 self.timer = Some(now);
             }

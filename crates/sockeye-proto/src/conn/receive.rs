@@ -32,29 +32,35 @@ impl Connection {
     // places gets calls instead.
     #[inline(always)]
     pub fn receive<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
-        if self.receiver.stage == Stage::Idle {
-            if let Some(whole) = WholeFrame::of(input.data(), self.role) {
-                if whole.len as u64 <= self.limits.message_bytes {
-                    return self.receive_whole(input, &whole);
-                }
-            }
+        match self.receive_whole(input) {
+            Some(payload) => Ok(Some(Event::Fragment(Fragment::whole(payload?)))),
+            None => self.receive_any(input),
         }
-        self.receive_any(input)
     }
 
-    /// Receives an unfragmented message that has arrived whole. Does not change the connection.
+    /// The next message, if it is an unfragmented one that has arrived whole: [`receive`](Self::receive) in the usual case, for
+    /// callers that deliver such messages in a way of their own. `None`: it is to be asked for the next event.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
     #[inline(always)]
-    fn receive_whole<'b>(&mut self, input: &mut Input<'b>, whole: &WholeFrame) -> Result<Option<Event<'b>>, Violation> {
+    pub fn receive_whole<'b>(&mut self, input: &mut Input<'b>) -> Option<Result<Payload<'b>, Violation>> {
+        if self.receiver.stage != Stage::Idle {
+            return None;
+        }
+        let whole = WholeFrame::of(input.data(), self.role)?;
+        if whole.len as u64 > self.limits.message_bytes {
+            return None;
+        }
         let bytes = input.take_after(whole.header_len, whole.len);
         mask::xor(bytes, whole.key, input.mask());
-        let payload = match whole.kind {
+        Some(Ok(match whole.kind {
             MessageKind::Binary => Payload::Binary(bytes),
             MessageKind::Text => match utf8::check(bytes) {
                 Ok(text) => Payload::Text(text),
-                Err(_) => return self.violated(input, Violation::TextNotUtf8),
+                Err(_) => return Some(Err(self.violated(input, Violation::TextNotUtf8))),
             },
-        };
-        Ok(Some(Event::Fragment(Fragment { kind: whole.kind, first: true, last: true, remaining: 0, payload })))
+        }))
     }
 
     /// The general path: any frame, cut anywhere.
@@ -84,16 +90,16 @@ impl Connection {
             match step {
                 Ok(None) => {}
                 Ok(event) => return Ok(event),
-                Err(violation) => return self.violated(input, violation),
+                Err(violation) => return Err(self.violated(input, violation)),
             }
         }
     }
 
     #[cold]
-    fn violated<'b>(&mut self, input: &mut Input<'b>, violation: Violation) -> Result<Option<Event<'b>>, Violation> {
+    fn violated(&mut self, input: &mut Input<'_>, violation: Violation) -> Violation {
         input.clear();
         self.fail(violation);
-        Err(violation)
+        violation
     }
 
     /// Receives a frame from its header on. `None`: it is incomplete, or there is nothing to
@@ -353,7 +359,7 @@ impl Connection {
         // has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY
         // elect to send a Pong frame for only the most recently processed Ping frame."
         debug_assert!(self.state < State::Draining);
-        self.control.pong.set(ControlPayload::new(payload).unwrap_or_default());
+        self.control.set_pong(ControlPayload::new(payload).unwrap_or_default());
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::{fmt, mem};
 
 use super::connection::Connection;
-use super::control::{ControlPayload, Pending};
+use super::control::ControlPayload;
 use super::state::State;
 use crate::wire::{EncodedHeader, MessageKind, OpCode, Role, mask};
 
@@ -90,7 +90,7 @@ impl Connection {
         if self.state != State::Open {
             return Err(SendError::Closed);
         }
-        self.control.ping.set(payload);
+        self.control.set_ping(payload);
         Ok(())
     }
 
@@ -104,8 +104,8 @@ impl Connection {
         if self.state != State::Open {
             return Err(SendError::Closed);
         }
-        if self.control.pong.is_none() {
-            self.control.pong.set(payload);
+        if !self.control.has_pong() {
+            self.control.set_pong(payload);
         }
         Ok(())
     }
@@ -114,7 +114,16 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn wants_transmit(&self) -> bool {
-        !self.control.ping.is_none() || !self.control.pong.is_none() || self.handshake.has_unsent()
+        !self.control.is_empty() || self.handshake.has_unsent()
+    }
+
+    /// Whether the connection is open and no control frame waits to be sent: there is nothing to do for it but to receive and
+    /// send data.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_quiet(&self) -> bool {
+        // A Close frame waits only once the connection is not open.
+        matches!(self.state, State::Open) && self.control.is_empty()
     }
 
     /// Appends the queued control frames to `out`: ping, pong, Close. Returns whether there were
@@ -130,14 +139,8 @@ impl Connection {
 
     #[cold]
     fn transmit_waiting(&mut self, out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) -> bool {
-        let ping = mem::take(&mut self.control.ping);
-        let pong = mem::take(&mut self.control.pong);
-        for (opcode, waiting) in [(OpCode::Ping, ping), (OpCode::Pong, pong)] {
-            match waiting {
-                Pending::None => {}
-                Pending::Empty => self.put_control(opcode, &[], out, mask),
-                Pending::Payload(payload) => self.put_control(opcode, payload.as_bytes(), out, mask),
-            }
+        for (opcode, payload) in mem::take(&mut self.control).frames() {
+            self.put_control(opcode, payload, out, mask);
         }
         if let Some(close) = self.handshake.take_unsent() {
             self.put_control(OpCode::Close, ControlPayload::of_close(&close).as_bytes(), out, mask);
