@@ -88,12 +88,12 @@ impl RequestMut<'_> {
     /// set before.
     pub fn set_timer(&mut self, delay: Duration) {
         let at = self.commands.now() + delay;
-        self.commands.queue.timers.push((self.id.connection(), Some(at)));
+        self.commands.queue.push_timer(self.id.connection(), Some(at));
     }
 
     /// Clears the timer.
     pub fn clear_timer(&mut self) {
-        self.commands.queue.timers.push((self.id.connection(), None));
+        self.commands.queue.push_timer(self.id.connection(), None);
     }
 
     /// Aborts the request: its connection is reset, even if a part of the answer was sent.

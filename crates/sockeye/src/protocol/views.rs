@@ -159,7 +159,7 @@ impl ConnectionMut<'_> {
     /// }
     /// ```
     pub fn ping(&mut self, payload: ControlPayload) {
-        self.commands.queue.controls.push((self.id, ControlRequest::Ping(payload)));
+        self.commands.queue.push_control(self.id, ControlRequest::Ping(payload));
     }
 
     /// Sends a pong that answers no ping, as [`ping`](Self::ping) sends a ping. RFC 6455 section 5.5.3: "A Pong frame
@@ -167,19 +167,19 @@ impl ConnectionMut<'_> {
     ///
     /// If a pong waits already, for instance the answer to a ping, that one stays: it is a sign of life as well.
     pub fn pong(&mut self, payload: ControlPayload) {
-        self.commands.queue.controls.push((self.id, ControlRequest::Pong(payload)));
+        self.commands.queue.push_control(self.id, ControlRequest::Pong(payload));
     }
 
     /// Gives this WebSocket a keepalive of its own, instead of that of
     /// [`Limits::protocol`](crate::Limits::protocol). The silence that has passed counts, so a ping may be due at once.
     pub fn set_keepalive(&mut self, keepalive: Keepalive) {
-        self.commands.queue.controls.push((self.id, ControlRequest::SetKeepalive(keepalive)));
+        self.commands.queue.push_control(self.id, ControlRequest::SetKeepalive(keepalive));
     }
 
     /// The peer is known to be alive, though nothing arrived on this connection: keepalive counts its silence from now.
     /// For programs that hear of a peer elsewhere, for instance in a datagram.
     pub fn note_alive(&mut self) {
-        self.commands.queue.controls.push((self.id, ControlRequest::NoteAlive));
+        self.commands.queue.push_control(self.id, ControlRequest::NoteAlive);
     }
 
     /// The name of its protocol or endpoint; `None` while that is not decided, as before the handshake.
@@ -237,12 +237,12 @@ impl ConnectionMut<'_> {
     /// that was set before.
     pub fn set_timer(&mut self, delay: Duration) {
         let at = self.commands.now() + delay;
-        self.commands.queue.timers.push((self.id, Some(at)));
+        self.commands.queue.push_timer(self.id, Some(at));
     }
 
     /// Clears the timer.
     pub fn clear_timer(&mut self) {
-        self.commands.queue.timers.push((self.id, None));
+        self.commands.queue.push_timer(self.id, None);
     }
 
     /// Sets the largest message in bytes that this connection receives, from its next frame on: a client that has logged in
@@ -253,7 +253,7 @@ impl ConnectionMut<'_> {
     /// Less than 1 byte, or more than 4 EiB.
     pub fn set_message_bytes(&mut self, bytes: u64) -> Result<(), LimitError> {
         table::message_bytes().check_number(bytes)?;
-        self.commands.queue.message_bytes.push((self.id, bytes));
+        self.commands.queue.push_message_bytes(self.id, bytes);
         Ok(())
     }
 

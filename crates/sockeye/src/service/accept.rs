@@ -18,7 +18,7 @@ impl Service {
     /// Accepts waiting connections, within the turn's share and the limit of connections.
     pub(crate) fn accept_some(&mut self) {
         let now = self.env.state.now;
-        if self.accepting.retry_at.is_some_and(|at| at > now) || !self.accepting.any_ready() {
+        if !self.accepting.any_ready() || self.accepting.retry_at.is_some_and(|at| at > now) {
             return;
         }
         self.env.io.steps_over(0);

@@ -19,6 +19,8 @@ pub(super) struct Accepting {
     pub(super) addresses: Vec<Address>,
     /// The number of the next listener.
     next: u64,
+    /// No listener is ready when this is false.
+    may_be_ready: bool,
     /// The listener that is first in this turn: a busy one must not starve the others.
     pub(super) first: usize,
     /// Accepting is paused until then, or until a connection ends.
@@ -39,7 +41,8 @@ pub(super) struct Listener {
 impl Accepting {
     /// No listeners yet; `next` is the number of the first one that is opened later.
     pub(super) fn new(next: u64) -> Self {
-        Self { listeners: Vec::new(), addresses: Vec::new(), next, first: 0, retry_at: None, logged_at: None }
+        let (listeners, addresses) = (Vec::new(), Vec::new());
+        Self { listeners, addresses, next, may_be_ready: false, first: 0, retry_at: None, logged_at: None }
     }
 
     /// A number for one more listener.
@@ -116,6 +119,7 @@ impl Accepting {
     pub(super) fn mark_ready(&mut self, token: u64) {
         if let Some(Some(listener)) = self.listeners.get_mut(token as usize) {
             listener.ready = true;
+            self.may_be_ready = true;
         }
     }
 
@@ -138,8 +142,10 @@ impl Accepting {
         self.retry_at = None;
     }
 
-    pub(super) fn any_ready(&self) -> bool {
-        self.listeners.iter().flatten().any(|listener| listener.ready)
+    #[inline]
+    pub(super) fn any_ready(&mut self) -> bool {
+        self.may_be_ready = self.may_be_ready && self.listeners.iter().flatten().any(|listener| listener.ready);
+        self.may_be_ready
     }
 
     /// Whether a line about paused accepting may be logged now.

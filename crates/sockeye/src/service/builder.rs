@@ -459,6 +459,7 @@ impl Builder {
             end_reported: false,
             is_in_turn: false,
             closing_waits: false,
+            ended_at: None,
             external: None,
             crowded: false,
             shed_warned: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::conn::{Abort, Env};
+use crate::conn::{Abort, Env, NEVER};
 use crate::error::Error;
 use crate::id::ConnId;
 use crate::service::accepting::Accepting;
@@ -102,6 +102,8 @@ pub struct Service {
     pub(super) is_in_turn: bool,
     /// What the program's own loop watches for this service.
     pub(super) external: Option<Rc<RefCell<Registrations>>>,
+    /// When the last turn ended, if the clock was read then.
+    pub(super) ended_at: Option<Instant>,
     /// The last wait returned a full batch of events: there may be more.
     pub(super) crowded: bool,
     /// Connections that are being closed may be on the ready list.
@@ -173,12 +175,20 @@ impl Service {
     /// connection only. After a callback has panicked and the program has caught that, every call fails
     /// ([`Error::is_panic`]): what was half done could reach another connection.
     pub fn run(&mut self) -> Result<(), Error> {
+        let mut follows = false;
         while !self.is_idle() {
-            if self.run_once(None)? == ServiceState::Drained {
+            if self.next_turn(None, follows)? == ServiceState::Drained {
                 break;
             }
+            follows = true;
         }
         Ok(())
+    }
+
+    fn next_turn(&mut self, timeout: Option<Duration>, follows: bool) -> Result<ServiceState, Error> {
+        let state = self.turn(timeout, follows)?;
+        self.end_reported = state == ServiceState::Drained;
+        Ok(state)
     }
 
     /// Whether nothing can give the service work any more, until the program does: it has no listener, no connection, none that
@@ -220,9 +230,7 @@ impl Service {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_once(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
-        let state = self.turn(timeout)?;
-        self.end_reported = state == ServiceState::Drained;
-        Ok(state)
+        self.next_turn(timeout, false)
     }
 
     /// When the service next has work without an event from a socket or another thread; `None` if
@@ -232,23 +240,20 @@ impl Service {
     pub fn next_deadline(&self) -> Option<Instant> {
         // Reporting the end of a drain, once, is work too. So is freeing the slots of connects that
         // were cancelled between turns.
+        let is_drained = self.is_drained();
         if self.env.state.has_work()
-            || (self.is_drained() && !self.end_reported)
+            || (is_drained && !self.end_reported)
             || !self.dead.is_empty()
             || self.has_reports()
             || self.crowded
         {
             return Some(self.env.state.now);
         }
-        if self.is_drained() {
+        if is_drained {
             return None;
         }
-        let mut next = self.timers.next();
-        let mut take = |other: Option<Instant>| {
-            if let Some(other) = other {
-                next = Some(next.map_or(other, |next| next.min(other)));
-            }
-        };
+        let mut next = self.timers.next().unwrap_or(NEVER);
+        let mut take = |other: Option<Instant>| next = next.min(other.unwrap_or(NEVER));
         take(self.env.state.own_timers.next());
         take(self.accepting.retry_at());
         take(self.env.state.lifecycle.drain_deadline());
@@ -262,7 +267,7 @@ impl Service {
             let is_due = tick.alone || endpoint.is_some_and(|endpoint| endpoint.sessions() > 0);
             take((is_awake && is_due).then_some(tick.next));
         }
-        next
+        (next != NEVER).then_some(next)
     }
 
     /// Where the service listens, in the order of [`Builder::listen`](crate::Builder::listen), with

@@ -19,7 +19,7 @@ impl Service {
     /// otherwise.
     pub fn service_fd(&mut self, fd: RawFd, ready: Ready) -> Result<ServiceState, Error> {
         self.report(fd, ready)?;
-        self.turn(Some(Duration::ZERO))
+        self.turn(Some(Duration::ZERO), false)
     }
 
     /// Notes an event that the program's loop saw, as [`service_fd`](Self::service_fd), and leaves the handling to the next

@@ -4,6 +4,7 @@ mod accept;
 mod accepting;
 mod adopt;
 mod builder;
+mod carry_out;
 #[cfg(feature = "client")]
 mod connecting;
 #[cfg(not(feature = "client"))]

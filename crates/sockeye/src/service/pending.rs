@@ -58,6 +58,7 @@ impl Service {
         self.cancel_all();
         self.env.state.connects.clear_planned();
         self.env.state.queue.adoptions.clear();
+        self.env.state.queue.settle();
         self.env.state.registry.remove_connecting();
     }
 

@@ -22,17 +22,22 @@ impl Service {
     #[inline]
     pub(crate) fn turn_ends(&mut self) {
         let io = &mut self.env.io;
+        self.ended_at = None;
         if !io.meters.stopwatch.is_running() {
             return;
         }
         let now = io.sys.now();
-        let (took, found) = io.meters.stopwatch.end(now);
+        let ended = io.meters.stopwatch.end(now);
         let stalls = &mut io.meters.statistics.stalls;
-        stalls.busy += took;
-        stalls.longest_turn = stalls.longest_turn.max(took);
-        if let Some(found) = found {
-            self.stalled(&found, now);
+        stalls.busy += ended.took;
+        if ended.is_longest {
+            stalls.longest_turn = ended.took;
         }
+        if let Some(found) = ended.found {
+            // To say so may take long, too.
+            return self.stalled(&found, now);
+        }
+        self.ended_at = Some(now);
     }
 
     #[cold]

@@ -35,13 +35,18 @@ impl Timers {
         self.heap.pop().map(|Reverse((at, token))| (at, ConnId::from_u64(token)))
     }
 
-    /// Drops the entries that are not `current`, when they could be the majority: keeps the heap below about twice the
+    /// Whether entries of connections that are over could be the majority. Sweeping then keeps the heap below about twice the
     /// number of connections however fast these come and go.
+    #[inline]
+    pub(crate) fn may_be_old(&self, connections: usize) -> bool {
+        self.heap.len() > 2 * connections + 1024
+    }
+
+    /// Drops the entries that are not `current`.
+    #[inline(never)]
     pub(crate) fn sweep(&mut self, connections: usize, mut current: impl FnMut(Instant, ConnId) -> bool) {
-        if self.heap.len() > 2 * connections + 1024 {
-            self.heap.retain(|Reverse((at, token))| current(*at, ConnId::from_u64(*token)));
-            self.heap.shrink_to(2 * connections + 1024);
-        }
+        self.heap.retain(|Reverse((at, token))| current(*at, ConnId::from_u64(*token)));
+        self.heap.shrink_to(2 * connections + 1024);
     }
 }
 

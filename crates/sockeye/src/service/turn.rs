@@ -11,26 +11,25 @@
 use std::io;
 use std::time::Duration;
 
-use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 
-use crate::client::FailureCause;
-use crate::conn::{Abort, Closing, Outcome};
+use crate::conn::{Abort, Outcome};
 use crate::error::Error;
 use crate::id::ConnId;
 use crate::service::core::{Control, Service, ServiceState};
-use crate::state::{End, Entry, ReadBudget};
+use crate::state::{Entry, ReadBudget};
 use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
 impl Service {
     /// Never inlined: `cargo xtask bench tls counts` counts what is done in it, and finds it by its name.
+    /// `follows`: the last turn has just ended, and nothing happened since.
     #[inline(never)]
-    pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
+    pub(super) fn turn(&mut self, timeout: Option<Duration>, follows: bool) -> Result<ServiceState, Error> {
         if std::mem::replace(&mut self.is_in_turn, true) {
             return Err(Error::poisoned());
         }
-        let state = self.take_turn(timeout);
+        let state = self.take_turn(timeout, follows);
         self.is_in_turn = false;
         if let Some(watch) = &self.external {
             watch.borrow_mut().settle();
@@ -38,8 +37,8 @@ impl Service {
         state
     }
 
-    fn take_turn(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
-        self.wait(timeout)?;
+    fn take_turn(&mut self, timeout: Option<Duration>, follows: bool) -> Result<ServiceState, Error> {
+        self.wait(timeout, follows)?;
         let whole = ReadBudget { bytes: self.env.limits.turn_bytes, frames: self.env.limits.turn_frames };
         self.env.share = ReadBudget::share(whole, self.events.len() + self.env.state.registry.ready_len());
         self.begin_with_ends();
@@ -53,13 +52,10 @@ impl Service {
             self.take_resolved();
             self.run_jobs();
         }
-        self.start_requested_drain();
-        self.carry_out();
-        self.env.state.spread_all_writable();
-        self.run_ready();
-        self.flush_publishes();
-        self.carry_out();
-        self.env.state.spread_all_writable();
+        // After most turns there is none.
+        if self.env.state.has_work() {
+            self.do_work();
+        }
         self.env.state.registry.begin_shares();
         self.end_drain_of_connects();
         self.free_dead();
@@ -78,6 +74,18 @@ impl Service {
             return Ok(ServiceState::Drained);
         }
         Ok(ServiceState::Running)
+    }
+
+    /// What callbacks asked for, those that are ready, and what was published.
+    #[inline(never)]
+    fn do_work(&mut self) {
+        self.start_requested_drain();
+        self.carry_out();
+        self.env.state.spread_all_writable();
+        self.run_ready();
+        self.flush_publishes();
+        self.carry_out();
+        self.env.state.spread_all_writable();
     }
 
     /// The events of one turn. Returns whether the loop was woken. It is apart from the turn, so that it has the registers
@@ -102,10 +110,14 @@ impl Service {
     }
 
     /// Waits no longer than the caller, the ready list and the next deadline allow.
-    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+    fn wait(&mut self, timeout: Option<Duration>, follows: bool) -> Result<(), Error> {
         // A drained service has nothing to wait for.
         let timeout = if self.is_drained() { Some(Duration::ZERO) } else { timeout };
-        let own = self.next_deadline().map(|at| at.saturating_duration_since(self.env.io.sys.now()));
+        let own = self.next_deadline().map(|at| {
+            // The clock was read at the end of the last turn.
+            let now = self.ended_at.filter(|_| follows).unwrap_or_else(|| self.env.io.sys.now());
+            at.saturating_duration_since(now)
+        });
         let timeout = match (timeout, own) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -127,10 +139,8 @@ impl Service {
 
     /// Ends and limits requested between turns come before anything else.
     fn begin_with_ends(&mut self) {
-        if !self.env.state.queue.message_bytes.is_empty() {
+        if self.env.state.queue.has_own() {
             self.carry_out_limits();
-        }
-        if !self.env.state.queue.ends.is_empty() {
             self.carry_out_requested_ends();
         }
         self.start_requested_drain();
@@ -311,10 +321,12 @@ impl Service {
         self.settle_places();
         let Self { timers, connections, connecting, env, .. } = self;
         let registry = &env.state.registry;
-        timers.sweep(registry.len(), |at, id| {
-            let conn = connections.get(registry, id);
-            registry.contains(id) && conn.map_or_else(|| connecting.is_armed(id, at), |conn| conn.armed() == at)
-        });
+        if timers.may_be_old(registry.len()) {
+            timers.sweep(registry.len(), |at, id| {
+                let conn = connections.get(registry, id);
+                registry.contains(id) && conn.map_or_else(|| connecting.is_armed(id, at), |conn| conn.armed() == at)
+            });
+        }
     }
 
     #[inline(never)]
@@ -329,126 +341,6 @@ impl Service {
         self.accepting.end_pause();
         if let Some(slots) = self.env.state.registry.give_back() {
             self.connections.truncate(slots);
-        }
-    }
-
-    /// Carries out the requests of callbacks: adoptions, timers, closes and connects.
-    #[inline]
-    fn carry_out(&mut self) {
-        if self.env.state.has_new_commands() {
-            self.carry_out_new();
-        }
-    }
-
-    #[inline(never)]
-    fn carry_out_new(&mut self) {
-        if !self.env.state.queue.adoptions.is_empty() {
-            self.start_adoptions();
-        }
-        if self.env.state.account.is_over() {
-            self.shed();
-        }
-        if !self.env.state.queue.message_bytes.is_empty() {
-            self.carry_out_limits();
-        }
-        if !self.env.state.queue.timers.is_empty() {
-            self.carry_out_timers();
-        }
-        if !self.env.state.queue.controls.is_empty() {
-            self.carry_out_controls();
-        }
-        if !self.env.state.queue.ends.is_empty() {
-            self.carry_out_requested_ends();
-        }
-        if self.env.state.connects.has_work() {
-            self.start_connects();
-        }
-    }
-
-    #[cold]
-    fn carry_out_limits(&mut self) {
-        while let Some(&(id, _)) = self.env.state.queue.message_bytes.first() {
-            let limits = self.env.state.take_limits(id);
-            if let (Some(conn), Some(limits)) = (self.connections.in_slot(id), limits) {
-                conn.set_limits(limits);
-            }
-        }
-    }
-
-    fn carry_out_timers(&mut self) {
-        let mut timers = std::mem::take(&mut self.env.state.queue.timers);
-        for (id, at) in timers.drain(..) {
-            // A connection that ended meanwhile has no callback for it.
-            let is_open = self.env.state.registry.get(id).is_some_and(Entry::is_open);
-            if let Some(conn) = self.connections.in_slot(id).filter(|_| is_open) {
-                conn.set_user_timer(at);
-                self.arm(id);
-            }
-        }
-        self.env.state.queue.timers = timers;
-    }
-
-    /// Pings, pongs and keepalive of single connections. A frame leaves with the ready list.
-    #[cold]
-    fn carry_out_controls(&mut self) {
-        let now = self.env.state.now;
-        let mut controls = std::mem::take(&mut self.env.state.queue.controls);
-        for (id, request) in controls.drain(..) {
-            let Some(conn) = self.connections.get_mut(&self.env.state.registry, id) else { continue };
-            if conn.control(request, now) {
-                self.env.state.registry.enqueue(id);
-            }
-            self.arm(id);
-        }
-        self.env.state.queue.controls = controls;
-    }
-
-    pub(super) fn carry_out_requested_ends(&mut self) {
-        let mut ends = std::mem::take(&mut self.env.state.queue.ends);
-        for (id, end) in ends.drain(..) {
-            match end {
-                End::Close(close) => self.close_now(id, close),
-                End::Abort => self.abort_now(id),
-                End::Output => self.end_output(id),
-                End::Plain(start) => self.start_tls(id, &start),
-            }
-        }
-        // The callbacks of connections that ended may have requested more.
-        ends.append(&mut self.env.state.queue.ends);
-        self.env.state.queue.ends = ends;
-    }
-
-    /// Ends a connection that is alive without notifying its peer.
-    fn abort_now(&mut self, id: ConnId) {
-        let Some(entry) = self.env.state.registry.get(id).filter(|entry| entry.is_alive()) else { return };
-        if entry.is_connecting() {
-            return self.cancel(id, FailureCause::Cancelled);
-        }
-        let Self { env, connections, .. } = self;
-        if let Some(conn) = connections.in_slot(id) {
-            conn.abort(env, id, Abort::Requested);
-            self.close_and_retire(id, CloseHow::Reset);
-        }
-    }
-
-    /// Starts the closing handshake, or the end of a raw connection; its frame leaves with the
-    /// ready list. A connect without an outcome is cancelled. A connection that speaks HTTP ends at once, or after the
-    /// answer that has begun.
-    fn close_now(&mut self, id: ConnId, close: Close) {
-        if self.env.state.registry.is_connecting(id) {
-            self.cancel(id, FailureCause::Cancelled);
-            return;
-        }
-        let now = self.env.state.now;
-        let until = now + self.env.limits.protocol.close_timeout;
-        let Some(conn) = self.connections.get_mut(&self.env.state.registry, id) else { return };
-        match conn.close(close, now, until) {
-            Closing::Step => {
-                self.env.state.registry.enqueue(id);
-                self.closing_waits = true;
-            }
-            Closing::Now => self.close_and_retire(id, CloseHow::Normal),
-            Closing::Ignored => {}
         }
     }
 

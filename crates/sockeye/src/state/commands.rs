@@ -180,7 +180,7 @@ impl Commands {
     /// Requests the end of a connection that is alive.
     pub(crate) fn push_end(&mut self, id: ConnId, end: End) {
         if self.registry.get(id).is_some_and(Entry::is_alive) {
-            self.queue.ends.push((id, end));
+            self.queue.push_end(id, end);
         }
     }
 
@@ -193,6 +193,7 @@ impl Commands {
             }
             *wished != id
         });
+        self.queue.settle();
     }
 
     /// Takes the limits that a connection was given last, if it was.
@@ -205,6 +206,7 @@ impl Commands {
             }
             wished != id
         });
+        self.queue.settle();
         let endpoint = self.registry.get(id)?.endpoint;
         bytes.map(|bytes| self.message_limits.with(endpoint, bytes))
     }
@@ -212,7 +214,7 @@ impl Commands {
     /// Requests an adoption; its id is valid at once.
     pub(crate) fn push_adoption(&mut self, endpoint: EndpointIndex, fd: OwnedFd) -> ConnId {
         let id = self.registry.insert_adopting(endpoint);
-        self.queue.adoptions.push(Adoption { id, fd });
+        self.queue.push_adoption(Adoption { id, fd });
         id
     }
 

@@ -11,7 +11,7 @@ use crate::limits::Keepalive;
 use crate::state::endpoints::EndpointIndex;
 use crate::tls::TlsRole;
 
-/// Commands that wait for the end of the callback.
+/// Commands that wait for the end of the callback. They are added by methods.
 #[derive(Default)]
 pub(crate) struct CommandQueue {
     pub(crate) ends: Vec<(ConnId, End)>,
@@ -20,6 +20,8 @@ pub(crate) struct CommandQueue {
     pub(crate) controls: Vec<(ConnId, ControlRequest)>,
     /// The largest messages of single connections.
     pub(crate) message_bytes: Vec<(ConnId, u64)>,
+    /// None of these waits when this is false: it is asked for after each step, and several times a turn.
+    any: bool,
     /// One flag per endpoint: the writable callback of all its connections is requested.
     all_writable: Vec<bool>,
     any_all_writable: bool,
@@ -74,8 +76,42 @@ impl CommandQueue {
     /// Whether there is something to carry out between steps.
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
-        // One comparison for all: this is asked after each step.
-        self.ends.len() | self.timers.len() | self.adoptions.len() | self.controls.len() | self.message_bytes.len() == 0
+        debug_assert!(self.any || self.count() == 0, "a command was added past the methods");
+        !self.any
+    }
+
+    fn count(&self) -> usize {
+        self.ends.len() + self.timers.len() + self.adoptions.len() + self.controls.len() + self.message_bytes.len()
+    }
+
+    /// Some were carried out or dropped.
+    pub(crate) fn settle(&mut self) {
+        self.any = self.count() > 0;
+    }
+
+    pub(super) fn push_end(&mut self, id: ConnId, end: End) {
+        self.any = true;
+        self.ends.push((id, end));
+    }
+
+    pub(crate) fn push_timer(&mut self, id: ConnId, at: Option<Instant>) {
+        self.any = true;
+        self.timers.push((id, at));
+    }
+
+    pub(super) fn push_adoption(&mut self, adoption: Adoption) {
+        self.any = true;
+        self.adoptions.push(adoption);
+    }
+
+    pub(crate) fn push_control(&mut self, id: ConnId, request: ControlRequest) {
+        self.any = true;
+        self.controls.push((id, request));
+    }
+
+    pub(crate) fn push_message_bytes(&mut self, id: ConnId, bytes: u64) {
+        self.any = true;
+        self.message_bytes.push((id, bytes));
     }
 
     /// Whether something may be for the running connection, which does it before its next frame.
@@ -108,6 +144,8 @@ impl CommandQueue {
     /// Cancels a requested adoption. Returns its descriptor, if there was one.
     pub(crate) fn take_adoption(&mut self, id: ConnId) -> Option<OwnedFd> {
         let index = self.adoptions.iter().position(|adoption| adoption.id == id)?;
-        Some(self.adoptions.remove(index).fd)
+        let fd = self.adoptions.remove(index).fd;
+        self.settle();
+        Some(fd)
     }
 }

@@ -399,8 +399,11 @@ impl Registry {
     }
 
     /// The turn has ended: every connection has a whole share again.
+    #[inline]
     pub(crate) fn begin_shares(&mut self) {
-        self.ready.extend(self.later.drain(..));
+        if !self.later.is_empty() {
+            self.ready.extend(self.later.drain(..));
+        }
     }
 }
 

@@ -222,6 +222,17 @@ pub(crate) struct TurnStalls {
     pub(crate) owner: WorkOwner,
 }
 
+/// A turn that is over.
+pub(crate) struct Ended {
+    pub(crate) took: Duration,
+    /// It took longer than all before it.
+    pub(crate) is_longest: bool,
+    pub(crate) found: Option<TurnStalls>,
+}
+
+/// A limit that is so long is never reached, as without one, but what is done is measured.
+const UNREACHED: u64 = u64::MAX - 1;
+
 /// Measures a turn, piece by piece.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
@@ -234,15 +245,19 @@ pub(crate) struct Stopwatch {
     /// The last reading of the clock.
     mark: Instant,
     begun: Instant,
-    threshold: Option<Duration>,
+    /// In nanoseconds: what takes less is not a stall. The most there are if nothing is measured.
+    threshold: u64,
+    /// The longest turn, in nanoseconds.
+    longest: u64,
     /// A turn is being measured.
     running: bool,
     watchful_until: Instant,
     /// How long the loop is watchful the next time.
     watchful: Duration,
     found: TurnStalls,
-    /// The last reading of the CPU time, and when it was taken.
-    processor: Option<(Instant, Option<Duration>)>,
+    /// The last reading of the CPU time, and when the next is due.
+    processor: Option<Duration>,
+    processor_due: Instant,
     warned_at: Option<Instant>,
     unsaid: u64,
 }
@@ -256,12 +271,14 @@ impl Stopwatch {
             last: ConnId::default(),
             mark: never,
             begun: never,
-            threshold,
+            threshold: threshold.map_or(u64::MAX, |threshold| u64::try_from(threshold.as_nanos()).unwrap_or(UNREACHED)),
+            longest: 0,
             running: false,
             watchful_until: never,
             watchful: WATCHFUL,
             found: TurnStalls::default(),
             processor: None,
+            processor_due: never,
             warned_at: None,
             unsaid: 0,
         }
@@ -286,7 +303,7 @@ impl Stopwatch {
 
     /// Notes that the wait of a turn is over.
     pub(crate) fn begin(&mut self, now: Instant) {
-        self.running = self.threshold.is_some();
+        self.running = self.threshold != u64::MAX;
         (self.begun, self.mark, self.steps) = (now, now, 0);
         if self.between == 0 && self.watchful_until <= now {
             self.between = STEPS;
@@ -295,32 +312,52 @@ impl Stopwatch {
 
     /// Whether to read the CPU time, as the base for a stall that may follow.
     pub(crate) fn wants_processor(&self) -> bool {
-        let old = |at: &Instant| self.begun.saturating_duration_since(*at) >= PROCESSOR;
-        self.running && self.processor.as_ref().is_none_or(|(at, _)| old(at))
+        self.running && self.begun >= self.processor_due
     }
 
     /// Notes the current CPU time.
     pub(crate) fn processor(&mut self, time: Option<Duration>) {
-        self.processor = Some((self.begun, time));
+        (self.processor, self.processor_due) = (time, self.begun + PROCESSOR);
     }
 
     /// Notes that a piece of work is over.
+    #[inline]
     pub(crate) fn lap(&mut self, now: Instant, culprit: Culprit, owner: WorkOwner) {
-        let took = now.saturating_duration_since(self.mark);
+        if self.is_stall(now) {
+            self.stalled(now, culprit, owner);
+        }
         self.mark = now;
         // The rest of a step after its callback belongs to that step.
         self.steps = u32::from(owner.id.is_some());
-        if self.threshold.is_some_and(|threshold| took >= threshold) {
-            self.found.count += 1;
-            self.found.total += took;
-            if took > self.found.worst {
-                (self.found.worst, self.found.culprit, self.found.owner) = (took, Some(culprit), owner);
-            }
+    }
+
+    /// Whether what was done since the last clock reading took too long.
+    #[inline]
+    fn is_stall(&self, now: Instant) -> bool {
+        now.as_nanos().saturating_sub(self.mark.as_nanos()) >= self.threshold
+    }
+
+    #[cold]
+    fn stalled(&mut self, now: Instant, culprit: Culprit, owner: WorkOwner) {
+        let took = now.saturating_duration_since(self.mark);
+        self.found.count += 1;
+        self.found.total += took;
+        if took > self.found.worst {
+            (self.found.worst, self.found.culprit, self.found.owner) = (took, Some(culprit), owner);
         }
     }
 
     /// Notes that the steps since the last clock reading are over, except `unfinished` of them.
+    #[inline]
     pub(crate) fn steps_over(&mut self, now: Instant, unfinished: u32) {
+        if self.is_stall(now) {
+            return self.steps_stalled(now, unfinished);
+        }
+        (self.mark, self.steps) = (now, unfinished);
+    }
+
+    #[cold]
+    fn steps_stalled(&mut self, now: Instant, unfinished: u32) {
         let (culprit, owner) = match self.steps.saturating_sub(unfinished) {
             0 => (Culprit::Loop, WorkOwner::default()),
             1 if unfinished == 0 => (Culprit::Steps(1), WorkOwner { endpoint: None, id: Some(self.last) }),
@@ -331,12 +368,18 @@ impl Stopwatch {
     }
 
     /// Notes that the turn is over. Returns its duration and its stalls.
-    pub(crate) fn end(&mut self, now: Instant) -> (Duration, Option<TurnStalls>) {
+    #[inline]
+    pub(crate) fn end(&mut self, now: Instant) -> Ended {
         self.steps_over(now, 0);
         self.running = false;
-        let took = now.saturating_duration_since(self.begun);
-        let is_long = self.threshold.is_some_and(|threshold| took >= threshold);
-        (took, if is_long || self.found.count > 0 { Some(self.take_found(took)) } else { None })
+        let nanos = now.as_nanos().saturating_sub(self.begun.as_nanos());
+        let took = Duration::from_nanos(nanos);
+        let is_longest = nanos > self.longest;
+        if is_longest {
+            self.longest = nanos;
+        }
+        let is_long = nanos >= self.threshold || self.found.count > 0;
+        Ended { took, is_longest, found: if is_long { Some(self.take_found(took)) } else { None } }
     }
 
     /// What was found in a turn that took so long. If no part of it is to blame, the whole is.
@@ -364,8 +407,8 @@ impl Stopwatch {
 
     /// An upper bound of the CPU time of a stall that ended just now, at the CPU time `time`.
     pub(crate) fn computed(&mut self, now: Instant, time: Option<Duration>, stall: Duration) -> Option<Duration> {
-        let before = self.processor.and_then(|(_, before)| before);
-        self.processor = Some((now, time));
+        let before = self.processor;
+        (self.processor, self.processor_due) = (time, now + PROCESSOR);
         Some(time?.saturating_sub(before?).min(stall))
     }
 
