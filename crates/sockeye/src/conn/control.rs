@@ -16,7 +16,7 @@ pub(super) fn control_event(
     event: Result<Option<Event<'_>>, Violation>,
     out: &mut SocketWriter<'_>,
     callbacks: &mut Callbacks<'_>,
-) -> Result<(), Close> {
+) -> Result<(), Box<Close>> {
     let received = &mut out.io.meters.statistics.received;
     match event {
         Ok(Some(Event::Ping(_))) => received.pings += 1,

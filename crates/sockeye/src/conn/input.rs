@@ -1,13 +1,15 @@
 //! What arrives on a WebSocket: one read, into the loop's receive buffer. The rest of a long frame of binary data is received
 //! where its message is collected, so that a message of 1 MiB is not copied.
 
-use sockeye_proto::close::CloseCode;
-use sockeye_proto::conn::{HEADROOM, Input};
+use sockeye_proto::close::{Close, CloseCode};
+use sockeye_proto::conn::{Connection, HEADROOM, Input};
+use sockeye_proto::error::Violation;
+use sockeye_proto::event::Event;
 use sockeye_proto::time::Instant;
 
 use crate::conn::call::Callbacks;
 use crate::conn::control::control_event;
-use crate::conn::websocket::{WebSocket, may_answer};
+use crate::conn::websocket::WebSocket;
 use crate::conn::wire::NEVER;
 use crate::protocol::Outlet;
 use crate::state::{FIRST_READ, RunningStep};
@@ -70,6 +72,91 @@ impl WebSocket {
         self.read_long::<WATCHED>(callbacks, socket, io, rx, armed)
     }
 
+    /// The callbacks for what a read brought, which is behind the head room of `arrived`. Returns
+    /// whether the deadline may have come forward.
+    #[inline(always)]
+    pub(super) fn deliver<const WATCHED: bool>(
+        &mut self,
+        callbacks: &mut Callbacks<'_>,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        arrived: &mut [u8],
+    ) -> bool {
+        callbacks.cx.running.set_window(arrived);
+        let mut input = Input::new(arrived, HEADROOM).with_mask(LONG_MASK);
+        let mut may_answer = self.may_answer();
+        while !input.is_empty() {
+            let running = &mut callbacks.cx.running;
+            if running.budget.frames == 0 || self.is_paused(running) {
+                socket.keep_unread(&io.pool, input.into_rest());
+                break;
+            }
+            running.budget.frames -= 1;
+            let result = match self.protocol.receive_whole(&mut input) {
+                Some(Ok(payload)) => {
+                    io.meters.statistics.received.messages += 1;
+                    let ws = &mut self.protocol;
+                    callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
+                        let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket), aside: None });
+                        endpoint.receive(&mut cx.with_outlet(outlet), session, payload, None)
+                    })
+                }
+                other => {
+                    let violated = other.and_then(Result::err);
+                    let result = self.deliver_other::<WATCHED>(callbacks, socket, io, &mut input, violated);
+                    may_answer = self.may_answer();
+                    match result {
+                        Some(result) => result,
+                        None => break,
+                    }
+                }
+            };
+            self.apply(&mut callbacks.cx, result);
+        }
+        self.protocol.receive_done(callbacks.cx.now())
+    }
+
+    /// The callback for anything but a message that arrived whole. `None`: the input is used up. It is apart, so that those have
+    /// the registers for themselves.
+    #[inline(never)]
+    fn deliver_other<const WATCHED: bool>(
+        &mut self,
+        callbacks: &mut Callbacks<'_>,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        input: &mut Input<'_>,
+        violated: Option<Violation>,
+    ) -> Option<Result<(), Box<Close>>> {
+        let event = match violated {
+            Some(violation) => Err(violation),
+            None => self.protocol.receive(input),
+        };
+        match event {
+            Ok(Some(Event::Fragment(ref fragment))) => {
+                io.meters.statistics.received.piece(fragment.last, fragment.remaining);
+                let may_answer = self.may_answer();
+                let ws = &mut self.protocol;
+                Some(callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
+                    let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket), aside: None });
+                    endpoint.receive(&mut cx.with_outlet(outlet), session, fragment.payload, Some(fragment))
+                }))
+            }
+            Ok(None) => None,
+            Ok(Some(Event::Compressed)) => {
+                self.inflate::<WATCHED>(callbacks, socket, io, input);
+                Some(Ok(()))
+            }
+            other => Some(control_event(&mut self.protocol, other, &mut SocketWriter::new(io, socket), callbacks)),
+        }
+    }
+
+    /// Whether the answer to a message that was not compressed may be sent while that is delivered.
+    #[inline(always)]
+    fn may_answer(&self) -> bool {
+        // What is compressed needs state, which is there for the answer to a compressed message, and in the writable callback.
+        may_answer(&self.protocol) && self.protocol.deflate().is_none()
+    }
+
     /// Whether something of a compressed message can be inflated though nothing more arrives.
     #[inline]
     pub(super) fn has_more(&self) -> bool {
@@ -95,7 +182,7 @@ impl WebSocket {
                     callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
                         let aside = Some(aside);
                         let outlet = may_answer(ws).then(|| Outlet { ws, out: SocketWriter::new(io, socket), aside });
-                        endpoint.receive(&mut cx.with_outlet(outlet), session, &fragment)
+                        endpoint.receive(&mut cx.with_outlet(outlet), session, fragment.payload, Some(&fragment))
                     })
                 }
                 Ok(None) => Ok(()),
@@ -197,7 +284,7 @@ impl WebSocket {
             let ws = &mut self.protocol;
             let result = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
                 let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket), aside: None });
-                endpoint.receive(&mut cx.with_outlet(outlet), session, &end)
+                endpoint.receive(&mut cx.with_outlet(outlet), session, end.payload, Some(&end))
             });
             self.apply(&mut callbacks.cx, result);
         }
@@ -213,10 +300,16 @@ impl WebSocket {
         if let Err(error) = room {
             tracing::warn!(id = %callbacks.cx.id(), peer = %callbacks.cx.peer(), %error, "no memory for a message; the connection is closed");
             // As where pieces are collected.
-            self.apply(&mut callbacks.cx, Err(CloseCode::INTERNAL.into()));
+            self.apply(&mut callbacks.cx, Err(Box::new(CloseCode::INTERNAL.into())));
         }
         Some(beyond)
     }
+}
+
+/// Whether an answer may go before anything else: pings, pongs and the rest of a fragmented message go before more data.
+#[inline(always)]
+fn may_answer(ws: &Connection) -> bool {
+    ws.is_quiet() && ws.mid_message().is_none()
 }
 
 /// Moves what is behind the first `end` bytes of the buffer to `rx[HEADROOM..]`, and returns how many bytes it is.

@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
-use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, Input, State};
-use sockeye_proto::event::Event;
+use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, State};
 use sockeye_proto::ext::deflate::Agreed;
 use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
@@ -16,18 +15,18 @@ use sockeye_proto::wire::Role;
 
 use crate::client::Retry;
 use crate::conn::call::{Callbacks, Caller};
-use crate::conn::control::{answer, control_event};
+use crate::conn::control::answer;
 use crate::conn::env::Env;
 use crate::conn::linger::Linger;
 use crate::conn::step::{Due, Step};
 use crate::conn::wire::{NEVER, Wire};
 use crate::http::access::beginning;
 use crate::id::ConnId;
-use crate::protocol::{Cx, Handshake, Outlet, SendCx, Tx};
+use crate::protocol::{Cx, Handshake, SendCx, Tx};
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
-use crate::transport::{Aside, LONG_MASK, LoopIo, Read, Socket, SocketWriter};
+use crate::transport::{Aside, LoopIo, Read, Socket, SocketWriter};
 
 /// A connection after its handshake.
 pub(super) struct WebSocket {
@@ -161,7 +160,7 @@ impl WebSocket {
         // The last flush may have made room for a writable callback that waits.
         let can_write = self.can_write_more(&env.state.running, &wire.socket);
         env.state.leave();
-        let is_quiet = self.is_open() && !self.protocol.wants_transmit() && !wire.socket.is_broken();
+        let is_quiet = self.protocol.is_quiet() && !wire.socket.is_broken();
         if !is_quiet && self.is_over(wire, env, id, entry, can_write) {
             return Progress::Over;
         }
@@ -208,61 +207,6 @@ impl WebSocket {
         let running = &callbacks.cx.running;
         let has_input = socket.has_input() || self.has_more();
         (has_input && !self.is_paused(running)) || self.can_write_more(running, socket)
-    }
-
-    /// The callbacks for what a read brought, which is behind the head room of `arrived`. Returns
-    /// whether the deadline may have come forward.
-    #[inline(always)]
-    fn deliver<const WATCHED: bool>(
-        &mut self,
-        callbacks: &mut Callbacks<'_>,
-        socket: &mut Socket,
-        io: &mut LoopIo,
-        arrived: &mut [u8],
-    ) -> bool {
-        callbacks.cx.running.set_window(arrived);
-        let mut input = Input::new(arrived, HEADROOM).with_mask(LONG_MASK);
-        let mut may_answer = self.may_answer();
-        while !input.is_empty() {
-            let running = &mut callbacks.cx.running;
-            if running.budget.frames == 0 || self.is_paused(running) {
-                socket.keep_unread(&io.pool, input.into_rest());
-                break;
-            }
-            running.budget.frames -= 1;
-            let event = self.protocol.receive(&mut input);
-            let result = match event {
-                Ok(Some(Event::Fragment(ref fragment))) => {
-                    io.meters.statistics.received.piece(fragment.last, fragment.remaining);
-                    let ws = &mut self.protocol;
-                    callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
-                        let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket), aside: None });
-                        endpoint.receive(&mut cx.with_outlet(outlet), session, fragment)
-                    })
-                }
-                Ok(None) => break,
-                Ok(Some(Event::Compressed)) => {
-                    self.inflate::<WATCHED>(callbacks, socket, io, &mut input);
-                    may_answer = self.may_answer();
-                    Ok(())
-                }
-                other => {
-                    let result =
-                        control_event(&mut self.protocol, other, &mut SocketWriter::new(io, socket), callbacks);
-                    may_answer = self.may_answer();
-                    result
-                }
-            };
-            self.apply(&mut callbacks.cx, result);
-        }
-        self.protocol.receive_done(callbacks.cx.now())
-    }
-
-    /// Whether the answer to a message that was not compressed may be sent while that is delivered.
-    #[inline(always)]
-    pub(super) fn may_answer(&self) -> bool {
-        // What is compressed needs state, which is there for the answer to a compressed message, and in the writable callback.
-        may_answer(&self.protocol) && self.protocol.deflate().is_none()
     }
 
     /// The writable callback, if it was asked for and the socket takes data.
@@ -353,9 +297,9 @@ impl WebSocket {
     /// Starts the end that a callback returned or requested on its own connection, so that
     /// nothing is delivered after it.
     #[inline]
-    pub(super) fn apply(&mut self, commands: &mut Commands, result: Result<(), Close>) {
+    pub(super) fn apply(&mut self, commands: &mut Commands, result: Result<(), Box<Close>>) {
         if let Err(close) = result {
-            self.protocol.close(close, commands.now);
+            self.protocol.close(*close, commands.now);
         }
         if commands.queue.has_own() {
             let id = commands.running.id;
@@ -531,12 +475,6 @@ impl WebSocket {
         self.apply(&mut env.state, result.unwrap_or(Ok(())));
         env.state.leave();
     }
-}
-
-/// Whether an answer may go before anything else: pings, pongs and the rest of a fragmented message go before more data.
-#[inline(always)]
-pub(super) fn may_answer(ws: &Connection) -> bool {
-    ws.state() == State::Open && ws.mid_message().is_none() && !ws.wants_transmit()
 }
 
 /// Makes the endpoint copy pending messages out of the receive buffer.

@@ -303,6 +303,20 @@ impl MessageCx<'_, '_> {
     #[inline(always)]
     pub fn push<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Full<'m>> {
         let message = message.into();
+        if let Some((kind, bytes)) = message.borrowed() {
+            if self.outbox.is_empty() && self.outbox.has_room(bytes.len()) && self.cx.answer_short(kind, bytes) {
+                self.answered = true;
+                return Ok(());
+            }
+        }
+        self.push_otherwise(message)
+    }
+
+    /// As [`push`](Self::push), of a message that is long or owned, or has to wait. It is apart, so that a short answer is sent
+    /// without a call.
+    #[cold]
+    #[inline(never)]
+    fn push_otherwise<'m>(&mut self, message: Message<'m>) -> Result<(), Full<'m>> {
         if self.outbox.is_empty() && self.cx.can_answer() && self.outbox.has_room(message.as_bytes().len()) {
             self.answered = true;
             self.cx.answer(|permission| _ = message.send(permission));

@@ -44,6 +44,16 @@ impl Message<'_> {
         }
     }
 
+    /// Its kind and its bytes, unless it owns them.
+    #[inline(always)]
+    pub(super) fn borrowed(&self) -> Option<(MessageKind, &[u8])> {
+        match self {
+            Self::Text(Cow::Borrowed(text)) => Some((MessageKind::Text, text.as_bytes())),
+            Self::Binary(Cow::Borrowed(payload)) => Some((MessageKind::Binary, payload)),
+            Self::Text(Cow::Owned(_)) | Self::Binary(Cow::Owned(_)) => None,
+        }
+    }
+
     /// Sends it; what the socket does not take of an owned one is kept without a copy.
     #[inline(always)]
     pub(super) fn send(self, permission: Writable<'_>) -> AfterSend<'_> {

@@ -157,6 +157,13 @@ impl Busy {
     }
 }
 
+/// Where a connection's next message waits: behind those that wait already.
+#[cold]
+#[inline(never)]
+fn outbox_of<'o>(busy: &'o mut Busy, scratch: &'o mut Outbox) -> &'o mut Outbox {
+    if busy.outbox.is_empty() { scratch } else { &mut busy.outbox }
+}
+
 impl<S> Session<S> {
     /// The handler's state of the connection.
     #[must_use]
@@ -324,8 +331,8 @@ impl<H: Handler> Messages<H> {
         if self.is_low(session) {
             // As in `call`.
             let outbox = match &mut session.busy {
-                Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
-                _ => &mut self.scratch,
+                None => &mut self.scratch,
+                Some(busy) => outbox_of(busy, &mut self.scratch),
             };
             result = self.handler.writable(&mut MessageCx::new(cx, outbox), &mut session.state);
         }
@@ -344,8 +351,8 @@ impl<H: Handler> Messages<H> {
         call: impl FnOnce(&mut H, &mut MessageCx<'_, '_>, &mut H::State) -> R,
     ) -> R {
         let outbox = match &mut session.busy {
-            Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
-            _ => &mut self.scratch,
+            None => &mut self.scratch,
+            Some(busy) => outbox_of(busy, &mut self.scratch),
         };
         let mut own = MessageCx::new(cx, &mut *outbox);
         let result = call(&mut self.handler, &mut own, &mut session.state);

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut, Range};
 
 use sockeye_proto::conn::Connection;
+use sockeye_proto::wire::{MessageKind, Role};
 
 use crate::client::Retry;
 use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
@@ -41,6 +42,9 @@ pub struct Cx<'a> {
     /// Where an answer can go at once, while a message is delivered.
     pub(crate) outlet: Option<Outlet<'a>>,
 }
+
+/// The header of a shorter message has two bytes.
+const SHORT: usize = 126;
 
 /// The framing and the output of the connection whose message is delivered.
 pub(crate) struct Outlet<'a> {
@@ -157,6 +161,30 @@ impl<'a> Cx<'a> {
                 is_plain: false,
             }));
         }
+    }
+
+    /// Sends an answer of less than 126 bytes in the usual case: it [can leave](Self::can_answer), by a server, as it is and
+    /// before all else. Returns whether it was sent; else it takes a [permission](Self::answer), whose questions cost more than
+    /// such a message. Text must be valid UTF-8, which is not checked, as in [`Writable::send`]. For layers.
+    ///
+    /// ```
+    /// use sockeye::Cx;
+    /// use sockeye::proto::wire::MessageKind;
+    ///
+    /// fn answer(cx: &mut Cx<'_>, text: &str) {
+    ///     if !cx.answer_short(MessageKind::Text, text.as_bytes()) {
+    ///         cx.answer(|permission| _ = permission.text(text));
+    ///     }
+    /// }
+    /// ```
+    #[inline(always)]
+    pub fn answer_short(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
+        if !self.can_answer() {
+            return false;
+        }
+        let Some(Outlet { ws, out, .. }) = &mut self.outlet else { return false };
+        let is_plain = ws.role() == Role::Server && ws.deflate().is_none() && !out.io.outgoing.has_any();
+        payload.len() < SHORT && is_plain && out.put_short(ws, kind, payload)
     }
 
     /// Says that messages of a layer wait, so that what is published or pushed to this connection from now on waits behind

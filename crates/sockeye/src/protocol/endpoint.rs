@@ -6,12 +6,12 @@ use std::os::fd::BorrowedFd;
 
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
-use sockeye_proto::event::Fragment;
+use sockeye_proto::event::{Fragment, Payload};
 
 use crate::compression::Compression;
 use crate::http::{HttpRequest, Response};
 use crate::limits::MessageLimits;
-use crate::protocol::sessions::Sessions;
+use crate::protocol::sessions::{Sessions, WithSessions};
 use crate::protocol::{
     ClosedCx, ConnId, Cx, Decision, EndpointMut, Handshake, Protocol, ProtocolMut, Raw, RawClose, RawClosed,
     RawClosedCx, RawCx, RawWritable, Request, RequestClosedCx, RequestCx, RequestEnd, Responder, ResponderMut,
@@ -234,16 +234,23 @@ pub(crate) trait WebSocketEndpoint {
     fn own_timer(&mut self, own: &mut ProtocolMut<'_>, token: u64);
     fn filter(&mut self, request: &Request<'_>) -> Decision;
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> u32;
-    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close>;
+    /// A message, or the piece `part` of one, whose payload this is.
+    fn receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: u32,
+        payload: Payload<'_>,
+        part: Option<&Fragment<'_>>,
+    ) -> Result<(), Box<Close>>;
     fn lend_buffer(&mut self, cx: &mut Cx<'_>, session: u32, missing: u64) -> Option<Vec<u8>>;
-    fn take_back(&mut self, cx: &mut Cx<'_>, session: u32, buffer: Vec<u8>) -> Result<(), Close>;
-    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
+    fn take_back(&mut self, cx: &mut Cx<'_>, session: u32, buffer: Vec<u8>) -> Result<(), Box<Close>>;
+    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Box<Close>>;
     fn release_input(&mut self, cx: &mut Cx<'_>, session: u32);
-    fn low_water(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
-    fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
-    fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
+    fn low_water(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Box<Close>>;
+    fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Box<Close>>;
+    fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Box<Close>>;
     fn ping_due(&mut self, cx: &mut Cx<'_>, session: u32) -> Option<ControlPayload>;
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Box<Close>>;
     fn closing(&mut self, cx: &mut Cx<'_>, session: u32, received: &Close);
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed);
     #[cfg(feature = "client")]
@@ -303,23 +310,6 @@ pub(crate) trait ResponderEndpoint {
     fn closed(&mut self, cx: &mut RequestClosedCx<'_>, session: u32, end: RequestEnd);
 }
 
-/// The program's object, and the sessions of its connections.
-struct WithSessions<P, S> {
-    object: P,
-    sessions: Sessions<S>,
-}
-
-impl<P, S> WithSessions<P, S> {
-    /// Calls back for a session. A missing session has no connection, so nothing is called.
-    #[inline(always)]
-    fn with<E>(&mut self, session: u32, call: impl FnOnce(&mut P, &mut S) -> Result<(), E>) -> Result<(), E> {
-        match self.sessions.get_mut(session) {
-            Some(session) => call(&mut self.object, session),
-            None => Ok(()),
-        }
-    }
-}
-
 impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
     fn name(&self) -> &str {
         self.object.name()
@@ -362,8 +352,16 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
     }
 
     #[inline]
-    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close> {
-        self.with(session, |protocol, session| protocol.receive(cx, session, *fragment))
+    fn receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: u32,
+        payload: Payload<'_>,
+        part: Option<&Fragment<'_>>,
+    ) -> Result<(), Box<Close>> {
+        // One call for both: what is called twice is not compiled in place.
+        let fragment = part.copied().unwrap_or_else(|| Fragment::whole(payload));
+        self.with_boxed(session, |protocol, session| protocol.receive(cx, session, fragment))
     }
 
     fn lend_buffer(&mut self, cx: &mut Cx<'_>, session: u32, missing: u64) -> Option<Vec<u8>> {
@@ -371,13 +369,13 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
         self.object.lend_buffer(cx, session, missing)
     }
 
-    fn take_back(&mut self, cx: &mut Cx<'_>, session: u32, buffer: Vec<u8>) -> Result<(), Close> {
-        self.with(session, |protocol, session| protocol.take_back(cx, session, buffer))
+    fn take_back(&mut self, cx: &mut Cx<'_>, session: u32, buffer: Vec<u8>) -> Result<(), Box<Close>> {
+        self.with_boxed(session, |protocol, session| protocol.take_back(cx, session, buffer))
     }
 
     #[inline]
-    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close> {
-        self.with(session, |protocol, session| protocol.writable(cx, session, tx))
+    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Box<Close>> {
+        self.with_boxed(session, |protocol, session| protocol.writable(cx, session, tx))
     }
 
     #[cold]
@@ -387,16 +385,16 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
         }
     }
 
-    fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close> {
-        self.with(session, |protocol, session| protocol.ping(cx, session, payload))
+    fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Box<Close>> {
+        self.with_boxed(session, |protocol, session| protocol.ping(cx, session, payload))
     }
 
-    fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close> {
-        self.with(session, |protocol, session| protocol.pong(cx, session, payload))
+    fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Box<Close>> {
+        self.with_boxed(session, |protocol, session| protocol.pong(cx, session, payload))
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close> {
-        self.with(session, |protocol, session| protocol.timer(cx, session))
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Box<Close>> {
+        self.with_boxed(session, |protocol, session| protocol.timer(cx, session))
     }
 
     fn ping_due(&mut self, cx: &mut Cx<'_>, session: u32) -> Option<ControlPayload> {
@@ -410,8 +408,8 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
         }
     }
 
-    fn low_water(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close> {
-        self.with(session, |protocol, session| protocol.low_water(cx, session))
+    fn low_water(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Box<Close>> {
+        self.with_boxed(session, |protocol, session| protocol.low_water(cx, session))
     }
 
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed) {

@@ -441,13 +441,7 @@ impl<'a> SendCx<'a> {
         len: usize,
         key: Option<[u8; 4]>,
     ) -> Option<EncodedHeader> {
-        let io = &mut *self.out.io;
-        io.send_budget = io.send_budget.saturating_sub(len + io.frame_cost);
-        if last {
-            io.meters.statistics.sent.messages += 1;
-        } else {
-            io.meters.statistics.sent.parts += 1;
-        }
+        self.out.io.note_frame(len, last);
         let head = self.ws.frame(kind, last, len as u64, key);
         // The permissions match the connection's state, so a refusal here is a fault of this module.
         debug_assert!(head.is_ok(), "a permission was out of step with its connection");

@@ -151,6 +151,14 @@ impl LoopIo {
         self.look_at
     }
 
+    /// A frame of data with so many bytes of payload is sent; `last`: its message ends.
+    #[inline(always)]
+    pub(crate) fn note_frame(&mut self, payload: usize, last: bool) {
+        self.send_budget = self.send_budget.saturating_sub(payload + self.frame_cost);
+        let sent = &mut self.meters.statistics.sent;
+        *if last { &mut sent.messages } else { &mut sent.parts } += 1;
+    }
+
     /// Begins a step of one connection.
     #[inline]
     pub(crate) fn begin_step(&mut self, send_budget: usize) {

@@ -69,13 +69,15 @@ impl Readiness {
     /// Adds what the poller reported.
     #[inline]
     pub(super) fn note(&mut self, event: &sys::Readiness) {
+        self.0 |= (u8::from(event.readable) * READABLE) | (u8::from(event.writable) * WRITABLE);
+        if event.read_closed | event.error | event.urgent {
+            self.note_rare(event);
+        }
+    }
+
+    #[cold]
+    fn note_rare(&mut self, event: &sys::Readiness) {
         let mut bits = 0;
-        if event.readable {
-            bits |= READABLE;
-        }
-        if event.writable {
-            bits |= WRITABLE;
-        }
         if event.read_closed {
             // The read side only: what was sent before the end is still to be read.
             bits |= READ_CLOSED | READABLE;

@@ -5,7 +5,8 @@ use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use sockeye_proto::wire::EncodedHeader;
+use sockeye_proto::conn::Connection;
+use sockeye_proto::wire::{EncodedHeader, MessageKind};
 
 use crate::sys::{CloseHow, DescriptorKind, Sys};
 use crate::transport::backlog::{Backlog, Data};
@@ -69,14 +70,28 @@ impl<'a> SocketWriter<'a> {
     #[inline(always)]
     pub(crate) fn put_frame(&mut self, head: EncodedHeader, payload: &[u8]) {
         if self.socket.backlog.is_none() && payload.len() < DIRECT {
-            head.append_to(&mut self.io.cork);
-            self.io.cork.extend_from_slice(payload);
-            if self.io.cork.len() >= CORK {
-                self.reborrow().flush_full();
-            }
-            return;
+            return self.put_small(head, payload);
         }
         self.reborrow().put_large(head, payload);
+    }
+
+    /// Appends a message that is sent as it is, behind which nothing of it follows, while the socket is clear. Returns whether the
+    /// connection allows it.
+    #[inline(always)]
+    pub(crate) fn put_short(&mut self, ws: &mut Connection, kind: MessageKind, payload: &[u8]) -> bool {
+        let Ok(head) = ws.frame(Some(kind), true, payload.len() as u64, None) else { return false };
+        self.io.note_frame(payload.len(), true);
+        self.put_small(head, payload);
+        true
+    }
+
+    #[inline(always)]
+    fn put_small(&mut self, head: EncodedHeader, payload: &[u8]) {
+        head.append_to(&mut self.io.cork);
+        self.io.cork.extend_from_slice(payload);
+        if self.io.cork.len() >= CORK {
+            self.reborrow().flush_full();
+        }
     }
 
     /// Out of line: behind a frame, the cork is rarely full.
