@@ -88,6 +88,10 @@ impl Accepting {
                 any = true;
             }
         }
+        if !self.any_ready() {
+            // Nothing is waited for any more: a time that has passed would keep the loop awake.
+            self.retry_at = None;
+        }
         any
     }
 

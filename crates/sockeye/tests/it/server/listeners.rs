@@ -198,6 +198,23 @@ fn an_address_that_cannot_be_listened_on_is_named_and_leaves_nothing() {
 }
 
 #[test]
+fn a_listener_that_is_closed_in_a_pause_leaves_no_time_to_wake_at() {
+    let mut limits = Limits::default();
+    limits.connections = Some(1);
+    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
+    let mut world = World::new(builder);
+    let kept = world.connect("127.0.0.1:80").unwrap();
+    assert!(world.say(&kept, upgrade("")).starts_with("HTTP/1.1 101 "));
+    let late = world.service.control().listen(Listen::new("127.0.0.1:81")).unwrap();
+    let waiting = world.connect("127.0.0.1:81").unwrap();
+    world.turns(2);
+    let again = world.service.next_deadline().expect("it looks again whether there is room");
+    assert!(world.service.control().stop_listening(late));
+    assert!(world.service.next_deadline().is_none_or(|at| at > again), "nobody waits for room");
+    drop(waiting);
+}
+
+#[test]
 fn listeners_come_and_go_without_growth() {
     let mut world = World::new(Service::builder().protocol(messages::echo("echo")).listen("127.0.0.1:80"));
     let before = world.network.open_handles();
