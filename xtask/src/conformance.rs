@@ -15,8 +15,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The whole suite takes six minutes, nearly all of them for the cases of compression.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// The whole suite takes six minutes, nearly all of them for the cases of compression; on a machine with other work three times that.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// The name in the reports, of the server and of the client.
 const AGENT: &str = "sockeye";

@@ -18,7 +18,7 @@ const CRATES: [&str; 6] = ["sockeye-proto", "sockeye", "sockeye-hub", "sockeye-n
 /// What each package has to contain beside its sources.
 const FILES: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
-const LIMIT: Duration = Duration::from_secs(10 * 60);
+const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Packs all of them, unpacks them elsewhere, and there checks each with its packaged dependencies: what a package lacks does not
 /// compile. The tests of documentation have run in the repository, and are made of the same files.

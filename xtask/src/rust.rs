@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A cargo command builds and runs on two slow cores within this, or hangs.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 pub(crate) fn format(workspace: &Workspace) -> Result<Checks, Failure> {
     must_succeed(&mut workspace.cargo(["fmt", "--all", "--check"]))?;

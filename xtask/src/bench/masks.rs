@@ -52,7 +52,7 @@ fn rate(lines: &[String]) -> Option<f64> {
     line.split(' ').nth(1)?.parse().ok()
 }
 
-const LIMIT: Duration = Duration::from_secs(10 * 60);
+const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Bytes.
 const SIZE: &str = "1024";

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The script bounds each program; this bounds the script.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// Builds the libraries that programs can be compiled for, and runs all programs on them.
 pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
