@@ -200,12 +200,15 @@ fn an_address_that_cannot_be_listened_on_is_named_and_leaves_nothing() {
 #[test]
 fn a_listener_that_is_closed_in_a_pause_leaves_no_time_to_wake_at() {
     let mut limits = Limits::default();
-    limits.connections = Some(1);
+    limits.connections = Some(2);
     let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
     let mut world = World::new(builder);
-    let kept = world.connect("127.0.0.1:80").unwrap();
-    assert!(world.say(&kept, upgrade("")).starts_with("HTTP/1.1 101 "));
     let late = world.service.control().listen(Listen::new("127.0.0.1:81")).unwrap();
+    // Only the second listener has somebody who waits for room.
+    let kept = ["127.0.0.1:80", "127.0.0.1:81"].map(|address| world.connect(address).unwrap());
+    for peer in &kept {
+        assert!(world.say(peer, upgrade("")).starts_with("HTTP/1.1 101 "));
+    }
     let waiting = world.connect("127.0.0.1:81").unwrap();
     world.turns(2);
     let again = world.service.next_deadline().expect("it looks again whether there is room");
