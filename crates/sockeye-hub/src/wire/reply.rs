@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(
             Message { payload: b"\xff", ..message }.frame(&mut Vec::new()),
             binary,
-            "what is called text and is none"
+            "what is called text and is not UTF-8"
         );
     }
 }

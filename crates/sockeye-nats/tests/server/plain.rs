@@ -87,7 +87,7 @@ fn messages_that_wait_for_an_answer_go_together() {
         (MessageKind::Text, Some(&b"k"[..]), "é".as_bytes()),
         (MessageKind::Binary, Some(b""), b"\xff\r\n"),
         (MessageKind::Binary, None, b""),
-        // What is called text and is none.
+        // What is called text and is not UTF-8.
         (MessageKind::Text, None, b"\xff"),
     ];
     let last = sent.map(|(kind, key, payload)| a.send("t", kind, key, payload).unwrap())[4];

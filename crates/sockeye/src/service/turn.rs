@@ -52,7 +52,7 @@ impl Service {
             self.take_resolved();
             self.run_jobs();
         }
-        // After most turns there is none.
+        // Most turns leave none.
         if self.env.state.has_work() {
             self.do_work();
         }
