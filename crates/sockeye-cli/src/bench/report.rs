@@ -50,9 +50,11 @@ impl Report {
     pub(crate) fn rate(&self) -> f64 {
         let rate = self.a_second(self.messages);
         match self.asked {
-            // The answer to the last message comes a latency after the last beat. The rate was kept all the same.
+            // The answer to the last message comes a latency after the last beat. The rate was kept all the same, unless that latency
+            // is one of sending late.
             Some(asked) if rate < asked => {
-                let sending = self.span.saturating_sub(self.latencies.max);
+                let late = self.late.as_ref().map_or(0, |late| late.max);
+                let sending = self.span.saturating_sub(self.latencies.max.saturating_sub(late));
                 let due = asked * seconds(sending);
                 if self.messages as f64 + 1.0 >= due { asked } else { rate }
             }
@@ -421,6 +423,14 @@ mod tests {
         report.asked = Some(100_000.0);
         let told = report.shortfall().unwrap();
         assert!(told.contains("100,000 messages a second were requested, but only 1,500 a second"), "{told}");
+    }
+
+    #[test]
+    fn messages_that_were_sent_late_do_not_keep_the_rate() {
+        let whole = |max| Latencies { max, ..Latencies::default() };
+        let late = Report { asked: Some(1e9), messages: 2000, span: 100_000_000, ..report() };
+        let late = Report { latencies: whole(99_999_999), late: Some(whole(90_000_000)), ..late };
+        assert!(late.shortfall().unwrap().contains("but only 20,000 a second"));
     }
 
     #[test]
