@@ -204,7 +204,7 @@ fn a_listener_that_is_closed_in_a_pause_leaves_no_time_to_wake_at() {
     let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
     let mut world = World::new(builder);
     let late = world.service.control().listen(Listen::new("127.0.0.1:81")).unwrap();
-    // Only the second listener has somebody who waits for room.
+    // Only the second listener has a connection that waits for room.
     let kept = ["127.0.0.1:80", "127.0.0.1:81"].map(|address| world.connect(address).unwrap());
     for peer in &kept {
         assert!(world.say(peer, upgrade("")).starts_with("HTTP/1.1 101 "));
@@ -213,7 +213,7 @@ fn a_listener_that_is_closed_in_a_pause_leaves_no_time_to_wake_at() {
     world.turns(2);
     let again = world.service.next_deadline().expect("it looks again whether there is room");
     assert!(world.service.control().stop_listening(late));
-    assert!(world.service.next_deadline().is_none_or(|at| at > again), "nobody waits for room");
+    assert!(world.service.next_deadline().is_none_or(|at| at > again), "no listener waits for room");
     drop(waiting);
 }
 
