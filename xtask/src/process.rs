@@ -53,7 +53,11 @@ pub(crate) fn shown(command: &Command) -> String {
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Output, String> {
     let shown = shown(command);
     say!("$ {shown}");
-    collect(command, limit, &shown, true)
+    let (start, spent) = (Instant::now(), processor::spent());
+    let output = collect(command, limit, &shown, true)?;
+    let (time, work) = (start.elapsed().as_secs_f64(), (processor::spent() - spent).as_secs_f64());
+    say!("  {time:.1} s, {work:.1} s of processors: $ {shown}");
+    Ok(output)
 }
 
 /// Runs a program whose output is only wanted as a value.

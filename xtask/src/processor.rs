@@ -20,6 +20,11 @@ pub(crate) fn take_spent() -> Duration {
     SPENT.take()
 }
 
+/// The same, without beginning anew.
+pub(crate) fn spent() -> Duration {
+    SPENT.get()
+}
+
 /// Collects a child if it has ended, and adds its time to this thread's.
 pub(crate) fn collect(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     /// That of all children that were collected. One thread collects at a time: what is added meanwhile is the child's.
