@@ -78,10 +78,14 @@ def say(recipe, name, requests, library):
     return program.output()
 
 
+# How often all calls are tried with a connection that has ended: a million calls, and as many as there is time for where they are slow.
+OFTEN, SELDOM = 50_000, 500
+
+
 def misuse(recipe):
     for what, command in ways(recipe, "misuse"):
         port = free_port()
-        program = recipe.start(*command, port)
+        program = recipe.start(*command, port, OFTEN if what == "alone" else SELDOM)
         recipe.check(f"{what}: it listens", program.says("listening", 30), program.output()[-800:])
         for last in ("kill", "close", "cut", "end"):
             peer = connect(port, protocol="first")
@@ -91,8 +95,10 @@ def misuse(recipe):
                 peer.send(CLOSE, b"\x03\xe8")
             elif last != "cut":
                 peer.send(TEXT, last.encode())
-            if last != "cut":
-                drain(peer)
+            frames = drain(peer) if last != "cut" else []
+            if last == "kill":
+                # As much of the reason as fits, with a mark for each byte that is no UTF-8.
+                recipe.equal(f"{what}: its Close frame", frames[-1:], [(CLOSE, b"\x03\xe8" + b"\xef\xbf\xbd" * 41)])
             peer.close()
         status, _ = program.end(30)
         wanted = "closed 4, more destroyed 1, received"
@@ -198,12 +204,13 @@ def stubs(recipe):
 
 
 def drain(peer):
-    try:
-        while peer.frame()[1] != CLOSE:
-            pass
+    """The kinds and payloads of all that comes, up to a Close frame, which is answered, or the end of the stream."""
+    frames = []
+    with contextlib.suppress(OSError, EOFError):
+        while not frames or frames[-1][0] != CLOSE:
+            frames.append(peer.frame()[1:])
         peer.send(CLOSE, b"\x03\xe8")
-    except (OSError, EOFError):
-        pass
+    return frames
 
 
 def compile_program(recipe, name, *flags):

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUNDS = 200 };
-
 static struct lws_context *context;
 static struct lws *_Atomic opened, *dead;
 static atomic_int closed, destroyed, received, writeable, has_ended, depth, ends;
@@ -53,7 +51,7 @@ static void use(struct lws *wsi)
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t length)
 {
     struct session *session = user;
-    unsigned char room[LWS_PRE + 64];
+    unsigned char room[LWS_PRE + 126] = {0};
 
     (void)in;
     assert(atomic_fetch_add(&depth, 1) == 0 || reason == LWS_CALLBACK_PROTOCOL_INIT);
@@ -63,6 +61,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
         assert(session && !session->opened++);
         opened = wsi;
         assert(lws_service(context, 0) < 0);
+        assert(lws_write(wsi, room + LWS_PRE, SIZE_MAX, LWS_WRITE_TEXT) == -1);
+        assert(lws_write(wsi, room + LWS_PRE, 126, LWS_WRITE_PING) == -1 && lws_write(wsi, room + LWS_PRE, 126, LWS_WRITE_PONG) == -1);
         lws_callback_on_writable(wsi);
         break;
     case LWS_CALLBACK_RECEIVE:
@@ -71,6 +71,10 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
         assert(lws_write(wsi, room + LWS_PRE, 4, LWS_WRITE_TEXT) == 4);
         received++;
         if (length == 4 && !memcmp(in, "kill", 4)) {
+            /* More than fits into a frame, and no UTF-8. */
+            memset(room, 0xff, 124);
+            lws_close_reason(wsi, LWS_CLOSE_STATUS_POLICY_VIOLATION, room, SIZE_MAX);
+            lws_close_reason(wsi, LWS_CLOSE_STATUS_NORMAL, room, 124);
             depth--;
             return -1;
         }
@@ -149,12 +153,14 @@ int main(int argc, char **words)
     struct lws_context_creation_info info = {.protocols = protocols, .iface = "127.0.0.1"};
     static lws_sorted_usec_list_t timer, other;
     pthread_t thread;
+    long often;
 
-    if (argc != 2)
+    if (argc != 3)
         return 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
     lws_set_log_level(0, NULL);
     info.port = atoi(words[1]);
+    often = atol(words[2]);
     refuse(info);
     context = lws_create_context(&info);
     assert(context);
@@ -164,8 +170,13 @@ int main(int argc, char **words)
     lws_sul_schedule(context, 0, &other, count, 3600 * (lws_usec_t)LWS_US_PER_SEC);
     assert(timer.list.owner && other.list.owner);
     while (lws_service(context, 100) >= 0)
-        if (dead)
+        if (dead) {
             use(dead);
+            /* While another is open, which hears nothing of it. */
+            for (; opened && opened != dead && often > 0; often--)
+                use(dead);
+        }
+    assert(often == 0);
     assert(timer.latency_us == 1 && other.latency_us == 0 && !other.list.owner);
     has_ended = 1;
     pthread_join(thread, NULL);

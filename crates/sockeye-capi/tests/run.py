@@ -31,7 +31,7 @@ EXAMPLES = ROOT / "examples" / "c"
 LIMIT = 300
 
 # Words for programs that take some: as they are, and where they are slow.
-ARGUMENTS = {"random": (["1", "1500"], ["5001", "60"])}
+ARGUMENTS = {"random": (["1", "1500"], ["5001", "60"]), "stale": (["2100", "500"], ["100", "200"])}
 
 WARNINGS = ["-std=gnu99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

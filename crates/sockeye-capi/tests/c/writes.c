@@ -2,6 +2,8 @@
 
 #include "common.h"
 
+#include <stdint.h>
+
 static struct libwebsocket *only;
 static int is_closed;
 
@@ -51,6 +53,8 @@ static void see_end(int fd)
 
 int main(void)
 {
+    static const char zeros[126];
+    unsigned char *long_one = padded(zeros, sizeof(zeros));
     int port = free_port(), fd;
     struct libwebsocket_context *context = server(port, protocols);
 
@@ -78,6 +82,10 @@ int main(void)
     say_frame(fd, "peer");
     errors = 0;
     CHECK(write_as("what", 99) < 0);
+    CHECK(libwebsocket_write(only, long_one, SIZE_MAX, LWS_WRITE_TEXT) < 0);
+    CHECK(libwebsocket_write(only, long_one, 126, LWS_WRITE_PING) < 0);
+    CHECK(libwebsocket_write(only, long_one, 126, LWS_WRITE_PONG) < 0);
+    CHECK(errors == 4);
     /* What was accepted before the end is sent before it. */
     CHECK(write_as("last words", LWS_WRITE_TEXT) == 0);
     CHECK(write_as("", LWS_WRITE_CLOSE) == 0);
