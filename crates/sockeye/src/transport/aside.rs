@@ -1,5 +1,6 @@
 //! State that few WebSockets need: what waits for the end of a fragmented message, and what compression keeps.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use sockeye_proto::conn::{Connection, Deflation, Inflation};
@@ -9,9 +10,10 @@ use sockeye_proto::time::Instant;
 use crate::transport::account::{Account, Charge};
 use crate::transport::batch::Framed;
 use crate::transport::codec::Inflater;
-use crate::transport::codecs::{Binding, Codecs};
+use crate::transport::codecs::Binding;
 use crate::transport::feed::Told;
 use crate::transport::heap::give_back;
+use crate::transport::pool::Pool;
 
 /// Rare state of one WebSocket.
 #[derive(Default)]
@@ -90,10 +92,11 @@ impl Aside {
         self.drop_packing();
     }
 
-    /// What compression keeps of `ws`; `None` if it is not agreed on.
-    pub(super) fn packing(&mut self, ws: &Connection, history_bytes: usize) -> Option<&mut Packing> {
+    /// What compression keeps of `ws`, with at most `history_bytes` of what is sent if that is new; `None` if it is not agreed on.
+    #[inline]
+    pub(super) fn packing(&mut self, ws: &Connection, history_bytes: impl FnOnce() -> usize) -> Option<&mut Packing> {
         let agreed = ws.deflate()?;
-        Some(self.packing.get_or_insert_with(|| Packing::new(agreed, history_bytes)))
+        Some(self.packing.get_or_insert_with(|| Packing::new(agreed, history_bytes())))
     }
 
     /// Drops what compression keeps, if the next message does without.
@@ -205,23 +208,22 @@ impl Packing {
 
     /// Counts what it holds.
     pub(super) fn count(&mut self, account: &Rc<Account>) {
+        self.charge.set(account, self.bytes());
+    }
+
+    /// The same, and looks for the account only if it holds more or less than it did, which few messages change.
+    #[inline]
+    pub(super) fn count_in(&mut self, pool: &RefCell<Pool>) {
+        if self.bytes() != self.charge.bytes() {
+            self.count(pool.borrow().account());
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> usize {
         let inflater = if self.inflater.is_some() { Inflater::BYTES } else { 0 };
         let histories = self.inflation.held_bytes() + self.deflation.held_bytes();
-        self.charge.set(account, histories + inflater + size_of::<Aside>());
-    }
-
-    /// Takes a decompressor for the next piece: that of the message in progress, or any.
-    pub(super) fn take_inflater(&mut self, codecs: &mut Codecs) -> Option<Inflater> {
-        self.inflater.take().or_else(|| codecs.take_inflater())
-    }
-
-    /// Gives it back, to be kept if its message goes on.
-    pub(super) fn give_inflater(&mut self, inflater: Inflater, codecs: &mut Codecs) {
-        if self.inflation.is_within() {
-            self.inflater = Some(inflater);
-        } else {
-            codecs.give_inflater(inflater);
-        }
+        histories + inflater + size_of::<Aside>()
     }
 }
 

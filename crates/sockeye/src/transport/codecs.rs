@@ -87,6 +87,7 @@ impl Codecs {
     }
 
     /// A compressor for the connection with this binding, and the binding that it has afterwards.
+    #[inline]
     pub(super) fn deflater(&mut self, level: u8, window: WindowBits, binding: Binding) -> Option<(Codec<'_>, Binding)> {
         let window = machine_window(window);
         self.last_token += 1;
@@ -109,6 +110,7 @@ impl Codecs {
 
     /// The place of a compressor for anybody: the one that was unused for longest. `is_robbed`: the one that the connection had
     /// was taken by another, so both are busy, and a further one is made if there may be more.
+    #[cold]
     fn free_deflater(
         &mut self,
         level: u8,
@@ -134,9 +136,18 @@ impl Codecs {
         Some(self.deflaters.len() - 1)
     }
 
-    /// A decompressor that is not in use.
+    /// A decompressor that is not in use. It stays here, unless it is [taken](Self::take_inflater).
+    #[inline]
+    pub(super) fn inflater(&mut self) -> Option<&mut Inflater> {
+        if self.inflaters.is_empty() {
+            self.inflaters.push(Inflater::new()?);
+        }
+        self.inflaters.last_mut()
+    }
+
+    /// Takes the one that [`inflater`](Self::inflater) returned last: the message goes on.
     pub(super) fn take_inflater(&mut self) -> Option<Inflater> {
-        self.inflaters.pop().or_else(Inflater::new)
+        self.inflaters.pop()
     }
 
     pub(super) fn give_inflater(&mut self, inflater: Inflater) {
@@ -285,8 +296,15 @@ mod tests {
         let mut codecs = Codecs::new();
         assert!(!codecs.is_needed());
         take(&mut codecs, 15, &mut Binding::NONE.clone());
-        let inflaters: Vec<_> = (0..KEPT_INFLATERS + 3).map(|_| codecs.take_inflater().unwrap()).collect();
+        let mut take = |_| {
+            codecs.inflater().unwrap();
+            codecs.take_inflater().unwrap()
+        };
+        let inflaters: Vec<_> = (0..KEPT_INFLATERS + 3).map(&mut take).collect();
         inflaters.into_iter().for_each(|inflater| codecs.give_inflater(inflater));
+        assert_eq!(codecs.inflaters.len(), KEPT_INFLATERS);
+        // One that is only used stays.
+        assert!(codecs.inflater().is_some() && codecs.inflaters.len() == KEPT_INFLATERS);
         codecs.note_use();
         assert!(codecs.are_used() && codecs.is_needed());
         for now in [100, 159] {

@@ -64,6 +64,8 @@ impl SocketWriter<'_> {
     }
 
     /// Appends the compressed form of a message, or of a part of one, to `packed`. Returns whether there is one.
+    // Always inlined, into two callers: of a short message the calls are a part of the cost that shows.
+    #[inline(always)]
     fn pack(
         &mut self,
         port: &mut Port<'_>,
@@ -74,7 +76,7 @@ impl SocketWriter<'_> {
     ) -> bool {
         let Some(agreed) = port.ws.deflate() else { return false };
         let aside = port.aside.get_or_insert_default();
-        let Some(packing) = aside.packing(port.ws, settings.own_history_bytes()) else { return false };
+        let Some(packing) = aside.packing(port.ws, || settings.own_history_bytes()) else { return false };
         let io = &mut *self.io;
         io.feeds.fold(&mut packing.told, port.endpoint, agreed.send.window, &mut packing.deflation);
         // Without a history there is nothing to be bound to.
@@ -89,7 +91,7 @@ impl SocketWriter<'_> {
         let is_packed = is_bound || part.is_some();
         packing.binding = if is_bound && agreed.send.takeover { binding } else { Binding::NONE };
         packing.sent(io.codecs.now());
-        packing.count(io.pool.borrow().account());
+        packing.count_in(&io.pool);
         if part.is_none() {
             aside.drop_packing();
         }
@@ -191,13 +193,13 @@ impl SocketWriter<'_> {
     fn note_apart(&self, port: &mut Port<'_>, window: WindowBits, part: Range<u64>) {
         let settings = self.io.codecs.settings(port.endpoint);
         let aside = port.aside.get_or_insert_default();
-        let Some(packing) = aside.packing(port.ws, settings.own_history_bytes()) else { return };
+        let Some(packing) = aside.packing(port.ws, || settings.own_history_bytes()) else { return };
         self.io.feeds.fold(&mut packing.told, port.endpoint, window, &mut packing.deflation);
         packing.told = Told::begin(part);
         // The compressor that knew this connection's messages does not know these.
         packing.binding = Binding::NONE;
         packing.sent(self.io.codecs.now());
-        packing.count(self.io.pool.borrow().account());
+        packing.count_in(&self.io.pool);
     }
 
     /// A client's frames of messages that are compressed already.
@@ -314,24 +316,31 @@ pub(crate) fn inflate<R>(
         Result<Option<Fragment<'_>>, Violation>,
     ) -> R,
 ) -> (R, usize) {
-    let history = io.codecs.settings(endpoint).own_history_bytes();
+    let codecs = &mut io.codecs;
     let place = aside.get_or_insert_default();
-    let packing = place.packing(ws, history);
-    // A connection agrees to compression only where there is a codec.
-    let Some((packing, mut inflater)) =
-        packing.and_then(|own| own.take_inflater(&mut io.codecs).map(|codec| (own, codec)))
-    else {
+    let packing = place.packing(ws, || codecs.settings(endpoint).own_history_bytes());
+    let mut output = mem::take(&mut codecs.output);
+    let mut own = None;
+    // That of the message in progress, or any. A connection agrees to compression only where there is a codec.
+    let Some((packing, inflater)) = packing.and_then(|packing| {
+        own = packing.inflater.take();
+        Some((packing, own.as_mut().or_else(|| codecs.inflater())?))
+    }) else {
+        codecs.output = output;
         return (deliver(ws, aside, io, Err(Violation::DeflateCorrupt)), 0);
     };
-    let mut output = mem::take(&mut io.codecs.output);
     output.resize(OUTPUT, 0);
     let before = input.len();
-    let result = ws.inflate(input, &mut packing.inflation, &mut inflater, &mut output);
+    let result = ws.inflate(input, &mut packing.inflation, inflater, &mut output);
     let work = packing.inflation.take_work();
-    packing.give_inflater(inflater, &mut io.codecs);
-    packing.count(io.pool.borrow().account());
+    if packing.inflation.is_within() {
+        packing.inflater = own.or_else(|| codecs.take_inflater());
+    } else if let Some(own) = own {
+        codecs.give_inflater(own);
+    }
+    codecs.note_use();
+    packing.count_in(&io.pool);
     place.drop_packing();
-    io.codecs.note_use();
     io.note_effort(work as u64);
     let received = &mut io.meters.statistics.compression;
     received.received_bytes += (before - input.len()) as u64;
