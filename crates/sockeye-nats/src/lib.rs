@@ -18,8 +18,8 @@
 //!
 //! A topic is one token of a subject, whatever its name: letters, digits, `-` and `_` stand for themselves, any other byte is `=` and two
 //! hexadecimal digits. So the topic `news` is `sockeye.news`, and `a.*` is `sockeye.a=2E=2A`. `nats pub sockeye.news hello` reaches the clients of
-//! all hubs; what is not UTF-8 arrives as a binary message. Headers carry what NATS does not know: `Sockeye-Kind: binary` and `Sockeye-Key`,
-//! encoded like a name. What is published while the broker has not answered goes together: `Sockeye-Messages` says how many messages a payload has.
+//! all hubs; what is not UTF-8 arrives as a binary message. Headers carry what NATS does not know: `Sockeye-Kind: binary` if the payload could be text, and
+//! `Sockeye-Key`, encoded like a name. What is published while the broker has not answered goes together: `Sockeye-Messages` says how many messages a payload has.
 //!
 //! # With history
 //!

@@ -37,6 +37,9 @@ pub(crate) struct Ticket {
     pub(crate) position: Option<Position>,
 }
 
+/// What the queue keeps of its memory when it is empty: what a busy hub sends in a turn, or each turn would ask the system for it.
+const KEPT_BYTES: usize = 256 * 1024;
+
 /// So many events have memory that is kept.
 const KEPT_EVENTS: usize = 1024;
 
@@ -206,7 +209,7 @@ impl LinkState {
         self.sent += bytes;
         if self.sent == self.out.len() {
             self.out.clear();
-            self.out.shrink_to(64 * 1024);
+            self.out.shrink_to(KEPT_BYTES);
             self.sent = 0;
         } else if self.sent > self.out.len() / 2 {
             // What moves is less than what has gone.

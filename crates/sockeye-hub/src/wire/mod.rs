@@ -14,8 +14,19 @@ pub(crate) const MOST_ID: u64 = (1 << 53) - 1;
 
 /// An epoch, as clients know it.
 pub(crate) fn epoch_text(epoch: u64) -> String {
-    format!("{epoch:016x}")
+    let mut text = String::with_capacity(16);
+    write_epoch(&mut text, epoch);
+    text
 }
+
+/// Writes what [`epoch_text`] is.
+pub(crate) fn write_epoch(text: &mut String, epoch: u64) {
+    let bytes = epoch.to_be_bytes();
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    text.extend(digits.map(|digit| char::from(HEXADECIMAL[usize::from(digit)])));
+}
+
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
 /// The epoch that a client names. `None`: no hub gave it that.
 pub(crate) fn parse_epoch(text: &str) -> Option<u64> {

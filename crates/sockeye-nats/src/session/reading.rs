@@ -394,7 +394,7 @@ impl Session {
         let body = json!({"batch": size, "no_wait": true, "max_bytes": self.batch_bytes()});
         let name = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", stream.wanted.name);
         let reply = delivery_subject(settings, delivery);
-        encode::publish(io.out(), &name, Some(&reply), b"", body.to_string().as_bytes());
+        encode::publish(io.out(), &name, Some(reply.as_bytes()), b"", body.to_string().as_bytes());
         (self.sent, size)
     }
 

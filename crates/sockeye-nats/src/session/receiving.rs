@@ -6,7 +6,7 @@ use sockeye_hub::backplane::{BrokerError, Event, Io, Position, Stored};
 use super::load::Load;
 use super::sending::SEVERAL_BYTES;
 use super::state::{INBOX_SID, Phase, Request, Session, Side, before_token, topic};
-use super::stream::Answer;
+use super::stream::{self, Answer};
 use crate::settings::Settings;
 use crate::wire::decode::{Body, Message, Op};
 use crate::wire::headers::{MAX_KEY_BYTES, Marks, number};
@@ -158,22 +158,28 @@ impl Session {
 
     fn on_acknowledged(&self, ticket: u64, body: &Body<'_>, io: &mut Io<'_>) -> Result<(), BrokerError> {
         let Some(stream) = &self.stream else { return Ok(()) };
-        match Answer::read(body.headers, body.payload)? {
-            Answer::Done(answer) => {
-                let offset = answer["seq"].as_u64().filter(|_| answer["stream"] == *stream.wanted.name);
-                let Some(offset) = offset else {
-                    let text = format!("JetStream confirms a message by {:?}", shown(body.payload));
-                    return Err(BrokerError::Protocol(text));
-                };
-                if offset <= stream.last {
-                    // It is taken, but by another stream of this name.
-                    io.event(Event::Published { ticket, position: None });
-                    return Err(BrokerError::Refused(stream.is_gone()));
-                }
-                let position = Some(Position { epoch: stream.rules.epoch, offset });
-                io.event(Event::Published { ticket, position });
-                Ok(())
+        let name = &stream.wanted.name;
+        let mut stored = |offset| {
+            if offset <= stream.last {
+                // It is taken, but by another stream of this name.
+                io.event(Event::Published { ticket, position: None });
+                return Err(BrokerError::Refused(stream.is_gone()));
             }
+            let position = Some(Position { epoch: stream.rules.epoch, offset });
+            io.event(Event::Published { ticket, position });
+            Ok(())
+        };
+        if let Some(offset) = stream::stored_as(body, name) {
+            return stored(offset);
+        }
+        match Answer::read(body.headers, body.payload)? {
+            Answer::Done(answer) => match answer["seq"].as_u64().filter(|_| answer["stream"] == **name) {
+                Some(offset) => stored(offset),
+                None => {
+                    let text = format!("JetStream confirms a message by {:?}", shown(body.payload));
+                    Err(BrokerError::Protocol(text))
+                }
+            },
             Answer::Failed(failure) => {
                 io.event(Event::Refused { ticket, reason: failure.text });
                 Ok(())

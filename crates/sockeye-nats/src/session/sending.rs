@@ -3,7 +3,7 @@
 use sockeye_hub::backplane::{Event, Io, Position, Publish, PublishError};
 
 use super::load::{Load, Stage};
-use super::state::{MOST_PINGS, Phase, Session, Side, subject};
+use super::state::{MOST_PINGS, Phase, Session, Side, reply_subject, subject};
 use super::topics::Topic;
 use super::waiting::Batch;
 use crate::settings::Settings;
@@ -89,7 +89,7 @@ impl Session {
         }
         let subject = subject(settings, Side::In, message.topic)?;
         let Publish { ticket, kind, key, payload, .. } = message;
-        let reply = self.stream.is_some().then(|| format!("{}.{}", settings.inbox, self.sent + 1));
+        let reply = self.stream.is_some().then(|| reply_subject(settings, self.sent + 1));
         self.send_message(&subject, reply.as_deref(), &Part { kind, key, payload }, ticket, io);
         if self.stream.is_none() {
             self.ping_behind(io);
@@ -132,11 +132,11 @@ impl Session {
         self.send_message(subject, None, part, ticket, io);
     }
 
-    fn send_message(&mut self, subject: &str, reply: Option<&str>, part: &Part<'_>, ticket: u64, io: &mut Io<'_>) {
+    fn send_message(&mut self, subject: &str, reply: Option<&[u8]>, part: &Part<'_>, ticket: u64, io: &mut Io<'_>) {
         self.sent += 1;
         self.publishes.add(self.sent, ticket, Vec::new(), subject);
         let mut block = Vec::new();
-        headers::write(&mut block, part.kind, part.key);
+        headers::write(&mut block, part.kind, part.key, part.payload);
         encode::publish(io.out(), subject, reply, &block, part.payload);
     }
 }

@@ -283,9 +283,18 @@ impl Session {
             self.requests.insert(self.sent, request);
         }
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let reply = format!("{}.{}", settings.inbox, self.sent);
+        let reply = reply_subject(settings, self.sent);
         encode::publish(io.out(), &format!("$JS.API.{name}"), Some(&reply), b"", body.as_bytes());
     }
+}
+
+/// Where the answer to what has this number goes.
+pub(super) fn reply_subject(settings: &Settings, number: u64) -> Vec<u8> {
+    let mut subject = Vec::with_capacity(settings.inbox.len() + 21);
+    subject.extend_from_slice(settings.inbox.as_bytes());
+    subject.push(b'.');
+    encode::number(&mut subject, number);
+    subject
 }
 
 /// Which of a topic's subjects.
@@ -299,17 +308,24 @@ pub(super) enum Side {
 
 /// What is before the token of a topic.
 pub(super) fn before_token(settings: &Settings, side: Side) -> String {
+    parts_before_token(settings, side).concat()
+}
+
+fn parts_before_token(settings: &Settings, side: Side) -> [&str; 2] {
     let part = match (&settings.history, side) {
-        (None, _) => "",
-        (Some(_), Side::In) => "in.",
-        (Some(_), Side::Out) => "out.",
+        (None, _) => ".",
+        (Some(_), Side::In) => ".in.",
+        (Some(_), Side::Out) => ".out.",
     };
-    format!("{}.{part}", settings.prefix)
+    [&settings.prefix, part]
 }
 
 /// The subject of a topic.
 pub(super) fn subject(settings: &Settings, side: Side, topic: &str) -> Result<String, PublishError> {
-    let mut subject = before_token(settings, side).into_bytes();
+    let parts = parts_before_token(settings, side);
+    let bytes = parts.map(str::len).iter().sum::<usize>() + names::encoded_bytes(topic.as_bytes());
+    let mut subject = Vec::with_capacity(bytes);
+    parts.iter().for_each(|part| subject.extend_from_slice(part.as_bytes()));
     names::encode(topic.as_bytes(), &mut subject);
     if subject.len() > MAX_SUBJECT_BYTES {
         return Err(PublishError::Name);

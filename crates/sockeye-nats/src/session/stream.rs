@@ -5,7 +5,8 @@ use sockeye_hub::backplane::BrokerError;
 
 use super::load::{Bounds, Given};
 use crate::settings::{History, Settings};
-use crate::wire::headers::Marks;
+use crate::wire::decode::Body;
+use crate::wire::headers::{Marks, number};
 use crate::wire::info::shown;
 
 /// What the hub wants of the stream.
@@ -180,6 +181,15 @@ impl Answer {
     }
 }
 
+/// The number of a message that was stored, from an answer of the usual form, `{"stream":"NAME", "seq":NUMBER}`. There is one for each message,
+/// and to read it as any JSON costs as much as to publish. What has another form, or more members, is for [`Answer::read`].
+pub(crate) fn stored_as(body: &Body<'_>, name: &str) -> Option<u64> {
+    let rest = body.payload.strip_prefix(br#"{"stream":""#).filter(|_| body.headers.is_empty())?;
+    let rest = rest.strip_prefix(name.as_bytes())?.strip_prefix(b"\",")?;
+    let digits = rest.trim_ascii_start().strip_prefix(br#""seq":"#)?.strip_suffix(b"}")?;
+    number(digits).filter(|_| digits.first() != Some(&b'0'))
+}
+
 /// What a consumer says of a message by the subject of answers to it.
 pub(crate) fn delivered(reply: &[u8]) -> Option<Given> {
     let tokens: Vec<&[u8]> = reply.split(|byte| *byte == b'.').take(13).collect();
@@ -192,7 +202,6 @@ pub(crate) fn delivered(reply: &[u8]) -> Option<Given> {
     if tokens[..2] != [b"$JS", &b"ACK"[..]] {
         return None;
     }
-    let number = crate::wire::headers::number;
     Some(Given { sequence: number(sequence)?, count: number(count)?, pending: number(pending)? })
 }
 
@@ -301,6 +310,39 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(nanos(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn confirmations_are_read_as_json_is() {
+        let read = |headers: &[u8], payload: &[u8]| stored_as(&Body { headers, payload }, "S_1");
+        for text in [
+            r#"{"stream":"S_1", "seq":17}"#,
+            r#"{"stream":"S_1","seq":18446744073709551615}"#,
+            "{\"stream\":\"S_1\",\t\"seq\":1}",
+        ] {
+            let json: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(read(b"", text.as_bytes()), json["seq"].as_u64(), "{text}");
+            assert_eq!(read(b"NATS/1.0\r\n\r\n", text.as_bytes()), None);
+        }
+        for text in [
+            "",
+            "{}",
+            r#"{"stream":"S_1", "seq":}"#,
+            r#"{"stream":"S_1", "seq":0}"#,
+            r#"{"stream":"S_1", "seq":017}"#,
+            r#"{"stream":"S_1", "seq":1.5}"#,
+            r#"{"stream":"S_1", "seq":18446744073709551616}"#,
+            r#"{"stream":"S_1", "seq":17"#,
+            r#"{"stream":"S_1", "seq":17} "#,
+            r#"{"stream":"S_1", "seq":17,"duplicate":true}"#,
+            r#"{"stream":"S_1", "seq":17,"domain":"d"}"#,
+            r#"{"stream":"S_12", "seq":17}"#,
+            r#"{"stream":"S", "seq":17}"#,
+            r#"{"seq":17, "stream":"S_1"}"#,
+            r#"{"error":{"code":503},"stream":"S_1", "seq":17}"#,
+        ] {
+            assert_eq!(read(b"", text.as_bytes()), None, "{text}");
         }
     }
 

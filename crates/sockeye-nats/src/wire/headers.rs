@@ -9,14 +9,16 @@ use sockeye::proto::wire::MessageKind;
 
 use crate::names;
 
-/// Headers for what NATS does not know of a message. None if it is a text without a key.
-pub(crate) fn write(out: &mut Vec<u8>, kind: MessageKind, key: Option<&[u8]>) {
+/// Headers for what NATS does not know of a message. None if it is a text without a key, or a payload that can be no text: to publish a
+/// message with headers again costs JetStream twice as much as one without.
+pub(crate) fn write(out: &mut Vec<u8>, kind: MessageKind, key: Option<&[u8]>, payload: &[u8]) {
     out.clear();
-    if kind == MessageKind::Text && key.is_none() {
+    let is_marked = kind == MessageKind::Binary && Marks::default().kind(payload) == MessageKind::Text;
+    if !is_marked && key.is_none() {
         return;
     }
     out.extend(FIRST_LINE);
-    if kind == MessageKind::Binary {
+    if is_marked {
         out.extend(BINARY_LINE);
     }
     if let Some(key) = key {
@@ -27,7 +29,7 @@ pub(crate) fn write(out: &mut Vec<u8>, kind: MessageKind, key: Option<&[u8]>) {
     out.extend(b"\r\n");
 }
 
-/// How many bytes [`write`] writes.
+/// The most bytes that [`write`] writes, whatever the payload.
 pub(crate) fn bytes(kind: MessageKind, key: Option<&[u8]>) -> usize {
     let mark = if kind == MessageKind::Binary { BINARY_LINE.len() } else { 0 };
     match key {
@@ -80,20 +82,18 @@ impl<'a> Marks<'a> {
         (marks.status, marks.description) =
             (number(code).and_then(|code| code.try_into().ok()), description.trim_ascii());
         for line in lines {
-            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-            if name.eq_ignore_ascii_case(b"Sockeye-Kind") {
+            if let Some(value) = value(line, b"Sockeye-Kind") {
                 marks.is_binary = value == b"binary";
-            } else if name.eq_ignore_ascii_case(b"Sockeye-Key") {
+            } else if let Some(value) = value(line, b"Sockeye-Key") {
                 marks.key = names::decode(value).filter(|key| key.len() <= MAX_KEY_BYTES);
-            } else if name.eq_ignore_ascii_case(b"Sockeye-Messages") {
+            } else if let Some(value) = value(line, b"Sockeye-Messages") {
                 marks.messages = number(value);
-            } else if name.eq_ignore_ascii_case(b"Nats-Stream") {
+            } else if let Some(value) = value(line, b"Nats-Stream") {
                 // The stream puts its own behind those of the publisher, so the last one counts.
                 marks.stream = Some(value);
-            } else if name.eq_ignore_ascii_case(b"Nats-Sequence") {
+            } else if let Some(value) = value(line, b"Nats-Sequence") {
                 marks.sequence = number(value);
-            } else if name.eq_ignore_ascii_case(b"Nats-Last-Sequence") {
+            } else if let Some(value) = value(line, b"Nats-Last-Sequence") {
                 marks.last_sequence = number(value);
             }
         }
@@ -104,6 +104,13 @@ impl<'a> Marks<'a> {
     pub(crate) fn kind(&self, payload: &[u8]) -> MessageKind {
         if self.is_binary || std::str::from_utf8(payload).is_err() { MessageKind::Binary } else { MessageKind::Text }
     }
+}
+
+/// What a line says of `name`, if it is about that.
+fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
 
 /// A decimal number, as the protocol writes it.
@@ -128,18 +135,18 @@ const BINARY_LINE: &[u8] = b"Sockeye-Kind: binary\r\n";
 mod tests {
     use super::*;
 
-    fn written(kind: MessageKind, key: Option<&[u8]>) -> Vec<u8> {
+    fn written(kind: MessageKind, key: Option<&[u8]>, payload: &[u8]) -> Vec<u8> {
         let mut out = b"old".to_vec();
-        write(&mut out, kind, key);
+        write(&mut out, kind, key, payload);
         out
     }
 
     #[test]
     fn what_is_written_is_read() {
-        assert_eq!(written(MessageKind::Text, None), b"");
+        assert_eq!(written(MessageKind::Text, None, b"x"), b"");
         assert_eq!(bytes(MessageKind::Text, None), 0);
         assert_eq!(bytes(MessageKind::Binary, None), BYTES_WITHOUT_KEY);
-        assert_eq!(written(MessageKind::Binary, None).len(), BYTES_WITHOUT_KEY);
+        assert_eq!(written(MessageKind::Binary, None, b"x").len(), BYTES_WITHOUT_KEY);
         let mut out = b"old".to_vec();
         write_several(&mut out, 17);
         assert_eq!(Marks::read(&out), Marks { messages: Some(17), ..Marks::default() });
@@ -147,12 +154,23 @@ mod tests {
         assert!(out.len() <= BYTES_OF_SEVERAL);
         for kind in [MessageKind::Text, MessageKind::Binary] {
             for key in [&b"k"[..], b"", b"a b\r\nNats-Sequence: 7\r\n\0\xff"] {
-                let block = written(kind, Some(key));
+                let block = written(kind, Some(key), b"x");
                 assert_eq!(block.len(), bytes(kind, Some(key)));
                 let marks = Marks::read(&block);
                 assert_eq!((marks.kind(b"x"), marks.key.as_deref(), marks.sequence), (kind, Some(key), None));
             }
         }
+    }
+
+    #[test]
+    fn what_can_be_no_text_needs_no_mark() {
+        let binary = MessageKind::Binary;
+        assert_eq!(written(binary, None, b"\xff"), b"");
+        let block = written(binary, Some(b"k"), b"\xff");
+        assert_eq!(block, b"NATS/1.0\r\nSockeye-Key: k\r\n\r\n");
+        assert!(block.len() < bytes(binary, Some(b"k")));
+        assert_eq!(Marks::read(&block).kind(b"\xff"), binary);
+        assert_eq!(Marks::read(&written(binary, None, b"")).kind(b""), binary);
     }
 
     #[test]
