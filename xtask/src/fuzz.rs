@@ -14,7 +14,7 @@ use std::{
 use crate::{
     gate::{Checks, Failure},
     output::say,
-    process,
+    process, rust,
     workspace::Workspace,
 };
 
@@ -118,12 +118,12 @@ pub(crate) fn minimise(workspace: &Workspace, named: &[String]) -> Result<Checks
     Ok(Checks::passed(targets.names.len() as u64))
 }
 
-/// `cargo` on the manifest of the targets, as all of it is built. Lints use it too, so that libFuzzer is compiled only once.
-pub(crate) fn cargo(workspace: &Workspace, task: &str) -> Result<Command, Failure> {
-    let mut command =
-        workspace.cargo([task, "--locked", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target"]);
+/// Builds the targets, which are linted by that: they are no members of the workspace, and would rot unseen.
+fn build(workspace: &Workspace) -> Result<Command, Failure> {
+    let mut command = workspace.cargo(["build", "--locked", "--release", "--manifest-path", "fuzz/Cargo.toml"]);
+    rust::linted(workspace, &mut command);
     // With a target named, the flags are not those of build scripts, which have no runtime of a sanitizer.
-    command.arg(host()?).arg("--target-dir").arg(folder(workspace));
+    command.arg("--target").arg(host()?).arg("--target-dir").arg(folder(workspace));
     // The sanitizers are unstable options; with this the stable compiler takes them.
     command.env("RUSTFLAGS", FLAGS).env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_ENCODED_RUSTFLAGS");
     Ok(command)
@@ -143,7 +143,7 @@ impl<'w> Targets<'w> {
         if let Some(stranger) = named.iter().find(|name| !all.contains(name)) {
             return Err(format!("no such fuzz target: {stranger} (there are {})", all.join(", ")).into());
         }
-        let mut command = cargo(workspace, "build")?;
+        let mut command = build(workspace)?;
         process::run(&mut command, BUILD_LIMIT)?.success(&process::shown(&command))?;
         let programs = folder(workspace).join(host()?).join("release");
         Ok(Self { workspace, programs, names: if named.is_empty() { all } else { named.to_vec() } })

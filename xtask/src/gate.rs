@@ -1,7 +1,7 @@
 //! The gate: which steps there are, in which order they run, and the report at the end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -112,16 +112,16 @@ impl Step {
     }
 }
 
-/// In this order, each lane for itself. A step that runs [alone](Lane::Alone) begins when all before it have ended, and those after
-/// it then.
+/// In this order, each lane for itself; a lane that has ended takes steps of the others. A step that runs [alone](Lane::Alone) begins
+/// when all before it have ended, and those after it then.
 const STEPS: &[Step] = &[
     Step::main("fmt", "formatting", rust::format),
     Step::main("house", "house rules: sizes, unsafe, layers, leftovers, README", house::run),
     Step::main("features", "the library without features, and with each alone", rust::features),
     Step::main("clippy", "lints, warnings denied, for each feature set", rust::lint),
+    Step::main("docs", "the documentation of everything, warnings denied", rust::documentation),
     Step::main("api", "the public items of the libraries against docs/api", |workspace| api::run(workspace, false)),
     Step::side("release", "release build of the command", rust::release),
-    Step::side("provider", "lints and documentation with the TLS provider of the release build", rust::provider),
     Step::waiting("tools", "programs and packages that the other steps need", tools::install),
     Step::main("deny", "licences, sources and versions of the dependencies: deny.toml", rust::deny).after(&["tools"]),
     Step::main("test", "unit, integration, doc and compile-fail tests of every crate", rust::test),
@@ -259,7 +259,7 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> bool {
     state.failures.is_empty()
 }
 
-fn run_steps(workspace: &Workspace, steps: &[Step], selection: &Selection) -> State {
+fn run_steps<'s>(workspace: &Workspace, steps: &'s [Step], selection: &Selection) -> State<'s> {
     let count = steps.iter().filter(|step| selection.wants(step.name)).count();
     let run = Run { workspace, selection, count, state: Mutex::default(), ended: Condvar::new() };
     for group in steps.chunk_by(|one, next| one.lane != Lane::Alone && next.lane != Lane::Alone) {
@@ -269,43 +269,59 @@ fn run_steps(workspace: &Workspace, steps: &[Step], selection: &Selection) -> St
 }
 
 /// The steps on their way.
-struct Run<'w> {
+struct Run<'w, 's> {
     workspace: &'w Workspace,
     selection: &'w Selection,
     count: usize,
-    state: Mutex<State>,
+    state: Mutex<State<'s>>,
     /// A step has ended.
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct State<'s> {
+    /// What has not begun.
+    lanes: BTreeMap<Lane, VecDeque<&'s Step>>,
     begun: usize,
     /// By the names of their steps.
     rows: BTreeMap<&'static str, Row>,
     failures: Vec<(&'static str, String)>,
 }
 
-impl Run<'_> {
+impl<'s> State<'s> {
+    /// The next step of a lane, or of the one that has the most left, the last of that, so that the two of them meet late.
+    fn take(&mut self, lane: Lane) -> Option<&'s Step> {
+        let own = self.lanes.get_mut(&lane).and_then(VecDeque::pop_front);
+        own.or_else(|| self.lanes.values_mut().max_by_key(|steps| steps.len())?.pop_back())
+    }
+}
+
+impl<'s> Run<'_, 's> {
     /// Runs steps that may run beside each other.
-    fn group<'s>(&self, steps: impl Iterator<Item = &'s Step>) {
-        let mut lanes: BTreeMap<Lane, Vec<&Step>> = BTreeMap::new();
+    fn group(&self, steps: impl Iterator<Item = &'s Step>) {
+        let mut lanes: BTreeMap<Lane, VecDeque<&Step>> = BTreeMap::new();
         for step in steps {
-            lanes.entry(step.lane).or_default().push(step);
+            lanes.entry(step.lane).or_default().push_back(step);
         }
-        if let [steps] = lanes.values().collect::<Vec<_>>()[..] {
-            steps.iter().for_each(|step| self.step(step));
-            return;
+        let names: Vec<Lane> = lanes.keys().copied().collect();
+        self.state().lanes = lanes;
+        if let [only] = names[..] {
+            return self.lane(only, |step| self.step(step));
         }
         thread::scope(|scope| {
-            for steps in lanes.values() {
-                scope.spawn(move || {
-                    for step in steps {
-                        output::named(step.name, || self.step(step));
-                    }
-                });
+            for lane in names {
+                scope.spawn(move || self.lane(lane, |step| output::named(step.name, || self.step(step))));
             }
         });
+    }
+
+    /// Runs the steps of a lane, and then those that others have not begun.
+    fn lane(&self, lane: Lane, run: impl Fn(&'s Step)) {
+        loop {
+            let next = self.state().take(lane);
+            let Some(step) = next else { return };
+            run(step);
+        }
     }
 
     /// Runs one step, unless one has failed before.
@@ -331,7 +347,7 @@ impl Run<'_> {
 
     /// The number of the next step, once it may begin.
     fn begin(&self, step: &Step) -> Option<usize> {
-        let lacks_some = |state: &mut State| {
+        let lacks_some = |state: &mut State<'_>| {
             let lacks = |name: &&str| self.selection.wants(name) && !state.rows.contains_key(name);
             state.failures.is_empty() && step.after.iter().any(lacks)
         };
@@ -343,12 +359,12 @@ impl Run<'_> {
         Some(state.begun)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<'s>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn report(selection: &Selection, state: &State, time: Duration) {
+fn report(selection: &Selection, state: &State<'_>, time: Duration) {
     say!("\n{:10} {:12} {:>8} {:>8} {:>9} {:>9}", "step", "result", "passed", "failed", "time", "work");
     let (mut total, mut total_work) = (Checks::default(), Duration::ZERO);
     let mut left_out = Vec::new();
@@ -387,7 +403,7 @@ fn figures(checks: Checks, time: Duration, work: Duration) -> String {
 mod tests {
     use super::*;
 
-    fn state_after(steps: &[Step]) -> State {
+    fn state_after(steps: &[Step]) -> State<'_> {
         let selection = Selection { only: Vec::new(), skip: Vec::new() };
         run_steps(&Workspace::find(None).expect("this is a checkout"), steps, &selection)
     }
@@ -446,10 +462,41 @@ mod tests {
             Step::alone("first", "", fine),
             Step::main("broken", "", |_| Err("broken".into())),
             Step::main("later", "", fine),
+            Step::side("beside", "", fine).after(&["broken"]),
             Step::alone("last", "", fine),
         ];
         let state = state_after(&steps);
         assert_eq!(state.failures, [("broken", "broken".to_owned())]);
         assert_eq!(state.rows.into_keys().collect::<Vec<_>>(), ["broken", "first"]);
+    }
+
+    #[test]
+    fn a_lane_that_has_ended_takes_the_last_steps_of_others() {
+        static RAN: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+        static ENDED: Condvar = Condvar::new();
+        fn note(name: &'static str) -> Result<Checks, Failure> {
+            RAN.lock().unwrap().push(name);
+            ENDED.notify_all();
+            Ok(Checks::passed(1))
+        }
+        let steps = [
+            // It ends when all others have, so another lane ran them.
+            Step::main("long", "", |_| {
+                let some_lack = |ran: &mut Vec<&str>| ran.len() < 3;
+                let waited =
+                    ENDED.wait_timeout_while(RAN.lock().unwrap(), Duration::from_secs(60), some_lack).unwrap().1;
+                if waited.timed_out() { Err("nobody took the other steps".into()) } else { Ok(Checks::passed(1)) }
+            }),
+            Step::main("middle", "", |_| note("middle")),
+            Step::main("last", "", |_| note("last")),
+            Step::side("own", "", |_| note("own")),
+        ];
+        let state = state_after(&steps);
+        assert!(state.failures.is_empty(), "{:?}", state.failures);
+        let ran = RAN.lock().unwrap();
+        assert!(
+            ran.len() == 3
+                && ran.iter().position(|name| *name == "last") < ran.iter().position(|name| *name == "middle")
+        );
     }
 }

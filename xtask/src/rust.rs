@@ -18,41 +18,62 @@ pub(crate) fn format(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(2))
 }
 
+/// Lints of what the tests are not made of: all features together, those tests that [`test()`] leaves out, the protocol without `std`. The
+/// rest is linted while it is compiled, see [`linted`].
 pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
     let sets: [&[&str]; 3] = [
-        &["--workspace", "--all-targets", "--no-default-features", "--features", FEATURES],
-        &["--package", "sockeye-proto", "--no-default-features"],
-        // They are no part of "all targets": see `abuse` and `cluster`. With the features of the first, what it is made of is checked already.
-        &["--workspace", "--no-default-features", "--features", FEATURES, "--test", "abuse", "--test", "cluster"],
-    ];
-    for set in sets {
-        must_succeed(workspace.cargo(["clippy"]).args(set).args(["--", "-D", "warnings"]))?;
-    }
-    // The fuzz targets are no members of the workspace, and would rot unseen.
-    must_succeed(fuzz::cargo(workspace, "clippy")?.args(["--all-targets", "--", "-D", "warnings"]))?;
-    Ok(Checks::passed(sets.len() as u64 + 1))
-}
-
-/// Lints of what only [`PROVIDER`] brings, alone and beside all else, and the documentation of everything.
-pub(crate) fn provider(workspace: &Workspace) -> Result<Checks, Failure> {
-    let sets: [&[&str]; 2] = [
-        &["--package", "sockeye", "--no-default-features", "--features", PROVIDER],
         &["--workspace", "--all-features"],
+        &["--package", "sockeye-proto", "--no-default-features"],
+        &["--workspace", "--all-features", "--test", "abuse", "--test", "cluster"],
     ];
     for set in sets {
-        must_succeed(workspace.cargo(["clippy", "--release"]).args(set).args(["--", "-D", "warnings"]))?;
+        let mut command = checked(workspace, "clippy")?;
+        must_succeed(command.args(set).args(["--", "-D", "warnings"]))?;
     }
-    let mut command = workspace.cargo(["doc", "--release", "--workspace", "--all-features", "--no-deps"]);
-    must_succeed(command.env("RUSTDOCFLAGS", "-D warnings"))?;
-    Ok(Checks::passed(sets.len() as u64 + 1))
+    Ok(Checks::passed(sets.len() as u64))
 }
 
-/// The provider of TLS whose C code takes longer to build than all the rest, in each profile anew. So it is built once: with the
-/// release build, whose profile lints and documents it too.
-const PROVIDER: &str = "tls-aws-lc";
+/// Has a `cargo` compile the workspace by clippy's driver, which lints what it compiles, warnings denied. That costs a tenth of a second
+/// look at the same code. A configuration, and no variable: tests that start a cargo do not pass it on.
+pub(crate) fn linted(workspace: &Workspace, command: &mut Command) {
+    let driver = workspace.root().join("xtask/lint-driver");
+    command.arg("--config").arg(format!("build.rustc-workspace-wrapper={:?}", driver.display().to_string()));
+}
 
-/// What lints, tests and the simulator are built with, without default features: all but [`PROVIDER`]. The tests of the command
-/// try the release build too, which has it.
+/// The documentation of everything.
+pub(crate) fn documentation(workspace: &Workspace) -> Result<Checks, Failure> {
+    let mut command = checked(workspace, "doc")?;
+    command.args(["--workspace", "--all-features", "--no-deps"]);
+    must_succeed(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Checks::passed(1))
+}
+
+/// `cargo` for what is compiled and not linked. The C code of aws-lc-rs is not looked at here, and takes longer to build than
+/// all the rest: cargo takes what its build script would find out from this configuration, and does not run it.
+fn checked(workspace: &Workspace, task: &str) -> Result<Command, Failure> {
+    let lock = read(workspace, "Cargo.lock")?;
+    let links = provider_links(&lock).ok_or("Cargo.lock has no aws-lc-sys")?;
+    let mut command = workspace.cargo([task]);
+    // That of the build script, where its bindings are for any system. Headers are for C.
+    for value in ["rustc-cfg=[\"universal\"]", "include=\"/\""] {
+        command.arg("--config").arg(format!("target.{}.{links}.{value}", fuzz::host()?));
+    }
+    Ok(command)
+}
+
+/// What the build script of aws-lc-sys is known by to cargo: its version is a part of that.
+fn provider_links(lock: &str) -> Option<String> {
+    let mut lines = lock.lines().skip_while(|line| *line != "name = \"aws-lc-sys\"");
+    let version = lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')?;
+    Some(format!("aws_lc_{}", version.replace('.', "_")))
+}
+
+fn read(workspace: &Workspace, path: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(workspace.root().join(path)).map_err(|error| format!("{path}: {error}").into())
+}
+
+/// What tests and the simulator are built with, without default features: all but the provider of TLS whose C code takes longer to build
+/// than all the rest, in each profile anew. So it is built once, with the release build.
 pub(crate) const FEATURES: &str = "sockeye-proto/std,sockeye/client,sockeye/daemon,sockeye/deflate,sockeye/files,sockeye/log,sockeye/sim,\
                                    sockeye/tls-ring,sockeye-cli/tls-ring,sockeye-capi/tls-ring,sockeye-lws13/tls-ring,sockeye-lws17/tls-ring";
 
@@ -62,22 +83,20 @@ pub(crate) fn features_of(package: &str) -> String {
     names.collect::<Vec<_>>().join(",")
 }
 
-/// The library without features and with each alone but [`PROVIDER`], warnings denied: a feature that needs another one says so
-/// in its manifest, and code that only one needs is not in the others. Lints are for what stands in for all features, and for the
-/// usual ones; with one alone the compiler's own warnings tell what is missing or unused, in half of the time. All of them together are
-/// linted by [`provider`].
+/// The library without features and with each alone, warnings denied: a feature that needs another one says so in its manifest, and
+/// code that only one needs is not in the others. Lints are for what stands in for all features, and for the usual ones; with one alone
+/// the compiler's own warnings tell what is missing or unused, in half of the time. All of them together are linted by [`lint`].
 pub(crate) fn features(workspace: &Workspace) -> Result<Checks, Failure> {
-    const MANIFEST: &str = "crates/sockeye/Cargo.toml";
-    let manifest = std::fs::read_to_string(workspace.root().join(MANIFEST))
-        .map_err(|error| Failure::new(format!("{MANIFEST}: {error}"), Checks::default()))?;
-    let features: Vec<&str> = feature_names(&manifest).into_iter().filter(|name| *name != PROVIDER).collect();
+    let manifest = read(workspace, "crates/sockeye/Cargo.toml")?;
+    let features = feature_names(&manifest);
     let library = ["--package", "sockeye", "--lib", "--no-default-features", "--features"];
     for set in ["", "default"] {
-        must_succeed(workspace.cargo(["clippy"]).args(library).args([set, "--", "-D", "warnings"]))?;
+        let mut command = checked(workspace, "clippy")?;
+        must_succeed(command.args(library).args([set, "--", "-D", "warnings"]))?;
     }
     for feature in &features {
-        let mut command = workspace.cargo(["rustc", "--profile", "check"]);
-        must_succeed(command.args(library).args([feature, "--", "-D", "warnings"]))?;
+        let mut command = checked(workspace, "rustc")?;
+        must_succeed(command.args(["--profile", "check"]).args(library).args([feature, "--", "-D", "warnings"]))?;
     }
     Ok(Checks::passed(features.len() as u64 + 2))
 }
@@ -100,15 +119,16 @@ pub(crate) fn deny(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(6))
 }
 
+/// The tests of everything but of the command, see [`command`].
 pub(crate) fn test(workspace: &Workspace) -> Result<Checks, Failure> {
-    tests(&mut workspace.cargo([
-        "test",
-        "--workspace",
-        "--no-default-features",
-        "--features",
-        FEATURES,
-        "--no-fail-fast",
-    ]))
+    tests(debug_tests(workspace).arg("--no-fail-fast"))
+}
+
+/// Tests that are not optimised.
+fn debug_tests(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo(["test", "--workspace", "--no-default-features", "--features", FEATURES]);
+    linted(workspace, &mut command);
+    command
 }
 
 /// The command as it is released.
@@ -142,15 +162,12 @@ pub(crate) fn benches_with_tls(workspace: &Workspace) -> Result<Checks, Failure>
     Ok(Checks::passed(1))
 }
 
-/// The command's own tests once more, on what is released: daemons, signals, exit codes and hostile servers among them. The
-/// tests themselves are those that [`test()`] has built.
+/// The command's own tests, on what is released: daemons, signals, exit codes and hostile servers among them.
 pub(crate) fn command(workspace: &Workspace) -> Result<Checks, Failure> {
     if workspace.binary_is_ours() {
         release(workspace)?;
     }
-    let mut command = workspace.cargo(["test", "--workspace", "--no-default-features", "--features", FEATURES]);
-    command.args(["--test", "cli"]);
-    tests(command.env("SOCKEYE_BIN", workspace.binary()))
+    tests(debug_tests(workspace).args(["--test", "cli"]).env("SOCKEYE_BIN", workspace.binary()))
 }
 
 /// `cargo` with the profile of the simulator: optimised, but with the debug assertions in. Whatever is built with it has the same
@@ -300,8 +317,16 @@ mod tests {
         ] {
             expected.extend(feature_names(manifest).iter().map(|feature| format!("{package}/{feature}")));
         }
-        expected.retain(|feature| !feature.ends_with(&format!("/{PROVIDER}")));
+        expected.retain(|feature| !feature.ends_with("/tls-aws-lc"));
         assert_eq!(FEATURES, expected.join(","));
+    }
+
+    #[test]
+    fn the_build_script_of_the_provider_is_known() {
+        let lock = "[[package]]\nname = \"aws-lc-rs\"\nversion = \"1.2.3\"\n\n[[package]]\nname = \"aws-lc-sys\"\nversion = \"0.47.0\"\n";
+        assert_eq!(provider_links(lock).as_deref(), Some("aws_lc_0_47_0"));
+        assert_eq!(provider_links("[[package]]\nname = \"x\"\nversion = \"0.47.0\"\n"), None);
+        assert!(provider_links(include_str!("../../Cargo.lock")).is_some());
     }
 
     #[test]
