@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -122,6 +123,9 @@ class Bench:
     def __init__(self, folder, certificates, work):
         self.folder = folder
         self.work = work
+        # What is made once, each with the lock of who makes it.
+        self.lock = threading.Lock()
+        self.making = {}
         self.include = f"-I{folder / 'include'}"
         self.environment = dict(
             os.environ,
@@ -139,11 +143,21 @@ class Bench:
         must([compiler, "-x", language, *flags, "-Wall", "-Werror", self.include, "-fsyntax-only", SOURCES / "header.c"])
 
     def compile(self, name, kind, flags, folder=SOURCES):
+        """The program; what all programs of a kind have in common is compiled once, and so is one that runs in two ways."""
         program = self.work / f"{name}-{kind}"
-        sources = [folder / f"{name}.c", SOURCES / "common.c"]
-        must(["cc", "-g", *WARNINGS, *flags, self.include, "-o", program, *sources, f"-L{self.folder / 'lib'}", "-lwebsockets",
-              "-lpthread"])
+        compiler = ["cc", "-g", *WARNINGS, *flags, self.include]
+        common = self.work / f"common-{kind}.o"
+        self.once(common, [*compiler, "-c", SOURCES / "common.c"])
+        self.once(program, [*compiler, folder / f"{name}.c", common, f"-L{self.folder / 'lib'}", "-lwebsockets", "-lpthread"])
         return program
+
+    def once(self, file, command):
+        """Makes the file, unless another thread has, or waits for that."""
+        with self.lock:
+            making = self.making.setdefault(file, threading.Lock())
+        with making:
+            if not file.exists():
+                must([*command, "-o", file])
 
     def judge(self, name, command):
         code, output, errors = run(command, env=self.environment, cwd=self.work)
@@ -170,7 +184,7 @@ class Bench:
         self.judge(name, [program, *ARGUMENTS.get(name, ([], []))[0]])
 
     def valgrind(self, name):
-        program = self.compile(name, "valgrind", ["-O1"])
+        program = self.compile(name, "plain", ["-O1"])
         self.judge(name, [*VALGRIND, program, *ARGUMENTS.get(name, ([], []))[1]])
 
     def sanitized(self, name):
