@@ -1,7 +1,7 @@
 //! A broker for the simulated network, with a protocol of lines of JSON, and the backplane that speaks it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -45,7 +45,8 @@ pub(crate) struct Broker {
 
 #[derive(Default)]
 struct Client {
-    topics: BTreeSet<String>,
+    /// With the number of the request that each was subscribed to by.
+    topics: BTreeMap<String, u64>,
     out: Vec<u8>,
 }
 
@@ -63,9 +64,12 @@ impl Broker {
                 self.clients.get_mut(&from).unwrap().topics.remove(&topic);
                 return;
             }
-            "subscribe" if store.refuses.remove(&topic) => json!({"is": "unsubscribed", "topic": topic}),
+            "subscribe" if store.refuses.remove(&topic) => {
+                json!({"is": "unsubscribed", "topic": topic, "number": line["number"]})
+            }
             "subscribe" => {
-                self.clients.get_mut(&from).unwrap().topics.insert(topic.clone());
+                let number = line["number"].as_u64().unwrap();
+                self.clients.get_mut(&from).unwrap().topics.insert(topic.clone(), number);
                 let history = store.epoch.map(|epoch| {
                     let kept = store.topics.get(&topic);
                     let messages: Vec<Value> = kept
@@ -78,7 +82,7 @@ impl Broker {
                     json!({"epoch": epoch, "base": kept.map_or(0, |kept| kept.base),
                         "offset": kept.map_or(0, |kept| kept.offset), "messages": messages})
                 });
-                json!({"is": "subscribed", "topic": topic, "history": history})
+                json!({"is": "subscribed", "topic": topic, "number": number, "history": history})
             }
             "publish" => {
                 let mut message = json!({"is": "message", "topic": topic, "data": line["data"], "key": line["key"],
@@ -104,11 +108,12 @@ impl Broker {
                 let has_ended = store.ends.remove(&topic);
                 let bytes = format!("{message}\n");
                 for (id, client) in &mut self.clients {
-                    if client.topics.contains(&topic) && (keeps || *id != from) {
+                    if client.topics.contains_key(&topic) && (keeps || *id != from) {
                         client.out.extend_from_slice(bytes.as_bytes());
                     }
-                    if has_ended && client.topics.remove(&topic) {
-                        let end = json!({"is": "unsubscribed", "topic": topic});
+                    let number = if has_ended { client.topics.remove(&topic) } else { None };
+                    if let Some(number) = number {
+                        let end = json!({"is": "unsubscribed", "topic": topic, "number": number});
                         client.out.extend_from_slice(format!("{end}\n").as_bytes());
                     }
                 }
@@ -162,14 +167,24 @@ impl Raw for Broker {
 pub(crate) struct Lines {
     keeps: bool,
     part: Vec<u8>,
+    /// The last request for each topic, by its number, until the topic is left or the broker ends it.
+    wanted: HashMap<String, u64>,
     /// For which an answer is awaited.
     asked: HashSet<String>,
+    requests: u64,
     after: BTreeMap<String, Position>,
 }
 
 impl Lines {
     pub(crate) fn new(keeps: bool) -> Self {
-        Self { keeps, part: Vec::new(), asked: HashSet::new(), after: BTreeMap::new() }
+        Self {
+            keeps,
+            part: Vec::new(),
+            wanted: HashMap::new(),
+            asked: HashSet::new(),
+            requests: 0,
+            after: BTreeMap::new(),
+        }
     }
 
     fn line(&mut self, line: &Value, io: &mut Io<'_>) {
@@ -192,15 +207,16 @@ impl Lines {
                 io.event(Event::Published { ticket: number(&line["ticket"]), position });
             }
             "missed" => io.event(Event::Missed { topic }),
+            // What is said of a subscription that the hub has left is not said of the next one.
+            "unsubscribed" | "subscribed" if self.wanted.get(&topic) != Some(&number(&line["number"])) => {}
             "unsubscribed" => {
+                self.wanted.remove(&topic);
                 self.asked.remove(&topic);
                 io.event(Event::Unsubscribed { topic, reason: "it does as it likes".into() });
             }
             "message" => io.event(Event::Message { topic, message: stored(line) }),
             "subscribed" => {
-                if !self.asked.remove(&topic) {
-                    return;
-                }
+                assert!(self.asked.remove(&topic), "one answer");
                 let after = self.after.remove(&topic);
                 let history = line["history"].as_object().map(|history| {
                     let base = Position { epoch: number(&history["epoch"]), offset: number(&history["base"]) };
@@ -258,12 +274,16 @@ impl Backplane for Lines {
         if let Some(after) = after {
             self.after.insert(topic.into(), after);
         }
-        Self::say(io, &json!({"do": "subscribe", "topic": topic}));
+        self.requests += 1;
+        self.wanted.insert(topic.into(), self.requests);
+        Self::say(io, &json!({"do": "subscribe", "topic": topic, "number": self.requests}));
         Ok(())
     }
 
     fn unsubscribe(&mut self, topic: &str, io: &mut Io<'_>) {
+        self.wanted.remove(topic);
         self.asked.remove(topic);
+        self.after.remove(topic);
         Self::say(io, &json!({"do": "unsubscribe", "topic": topic}));
     }
 
