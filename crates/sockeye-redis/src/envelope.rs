@@ -234,6 +234,13 @@ mod tests {
     }
 
     #[test]
+    fn the_script_that_loads_knows_how_many_go_together() {
+        let is_about_it = |line: &&str| line.trim_start().starts_with("if has >");
+        let lines: Vec<&str> = crate::history::LOAD.lines().filter(is_about_it).map(str::trim).collect();
+        assert_eq!(lines, [format!("if has > {MOST_TOGETHER} then")]);
+    }
+
+    #[test]
     fn the_offset_is_that_of_the_last_body() {
         let envelope = |offset: u64| {
             [b"\xffSK\x0200000000000000aa", format!("{offset:016}").as_bytes(), &together(&[ONE, TWO])].concat()
