@@ -10,7 +10,8 @@ use std::ops::AddAssign;
 pub enum SlowReader {
     /// It is closed with [1013](crate::CloseCode::TRY_AGAIN): it may come back, and knows that it missed something. Nothing is
     /// lost silently, so this is the default. It leaves all its topics at once, and what waits of them is dropped; what was pushed,
-    /// or published to all, goes before the Close frame. A connection of ours that is closed so does not reconnect by itself.
+    /// or published to all, goes before the Close frame. A connection of ours that is closed so comes back, if it is to
+    /// reconnect.
     #[default]
     Close,
     /// The oldest message of the topic that waits for it is dropped: for news.

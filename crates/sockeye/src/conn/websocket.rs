@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
+use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};
 use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, State};
 use sockeye_proto::ext::deflate::Agreed;
 use sockeye_proto::limits::ProtocolLimits;
@@ -524,10 +524,14 @@ fn drain_input(wire: &mut Wire, env: &mut Env) -> Step<Linger> {
 /// The next attempt of a reconnecting connection, unless the program itself ended it.
 #[cold]
 fn plan_retry(env: &mut Env, id: ConnId, closed: &Closed) -> Option<Retry> {
-    // A violation by the peer also makes us send a Close frame.
+    // A violation by the peer also makes us send a Close frame, and so does the loop, if it can, when the peer takes or sends too little.
     let failed = match (closed.cause, &closed.sent) {
         (Cause::Violation(violation), Some(sent)) => {
             sent.code() == Some(violation.close_code()) && sent.reason() == violation.rule()
+        }
+        (Cause::Shed | Cause::Timeout(Timeout::Message), _) => true,
+        (_, Some(sent)) if sent.code() == Some(CloseCode::TRY_AGAIN) => {
+            env.state.registry.get(id).is_some_and(Entry::is_too_slow)
         }
         _ => false,
     };

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sockeye::client::Reconnect;
 use sockeye::sim::Faults;
-use sockeye::{CloseCode, ConnId, Connect, Limits};
-use sockeye_testing::client::{Bench, MILLI, SECOND, Say, Server, frame, ip, to};
+use sockeye::topics::TopicOptions;
+use sockeye::{CloseCode, ConnId, Connect, Limits, messages};
+use sockeye_testing::client::{Bench, MILLI, NAME, SECOND, Say, Server, frame, ip, to};
 
 /// Waits that chance has no part in.
 fn policy() -> Reconnect {
@@ -169,6 +170,71 @@ fn whether_another_attempt_follows_an_end() {
         assert_eq!(next(&mut bench, id).is_some(), follows, "{name}");
         bench.drop_all();
     }
+}
+
+/// A connection that reads nothing more, and for which one message of the topic `t` may wait.
+fn subscribed_and_slow() -> (Bench, ConnId, Server) {
+    let mut bench = Bench::with(1, Faults::none().with_buffers(500, 500), Limits::default());
+    let listener = bench.listen("10.0.0.1:80");
+    let (id, server) = bench.open(&kept(policy()), &listener);
+    server.peer.set_window(0);
+    let mut control = bench.service.control();
+    control.connection(id).unwrap().push("x".repeat(3000)).unwrap();
+    assert_eq!(control.connection(id).unwrap().subscribe("t"), Ok(true));
+    let options = TopicOptions::default().with_waiting_messages(1);
+    control.protocol_named(NAME).unwrap().topic("t").set_options(options).unwrap();
+    bench.turn();
+    (bench, id, server)
+}
+
+/// How many connections that closes.
+fn publish(bench: &mut Bench) -> u64 {
+    bench.service.control().protocol_named(NAME).unwrap().topic("t").publish("x").closed
+}
+
+/// The loop has ended it, and not the program.
+#[test]
+fn another_attempt_follows_when_a_topic_was_read_too_slowly() {
+    let (mut bench, id, server) = subscribed_and_slow();
+    assert_eq!([publish(&mut bench), publish(&mut bench)], [0, 1]);
+    assert!(next(&mut bench, id).is_some());
+    let sent = bench.notes.closed(id).unwrap().0.sent;
+    assert_eq!(sent.and_then(|sent| sent.code()), Some(CloseCode::TRY_AGAIN));
+    drop(server);
+    bench.drop_all();
+}
+
+#[test]
+fn no_other_attempt_follows_when_the_program_was_faster_than_the_topic() {
+    let (mut bench, id, server) = subscribed_and_slow();
+    publish(&mut bench);
+    bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
+    publish(&mut bench);
+    assert_eq!(next(&mut bench, id), None);
+    drop(server);
+    bench.drop_all();
+}
+
+/// The peer is told of it, so that a Close frame has been sent, which looks like an end by the program.
+#[test]
+fn another_attempt_follows_when_too_much_was_held() {
+    let mut limits = Limits::default();
+    limits.total_bytes = Some(1 << 20);
+    let whole = messages::on("whole", |_, _| Ok(()));
+    let mut bench = Bench::described(|builder| builder.limits(limits).protocol(whole));
+    let listener = bench.listen("10.0.0.1:80");
+    let connect = kept(policy());
+    bench.service.control().protocol_named("whole").unwrap().connect(connect);
+    let mut server = bench.asked(&listener);
+    server.open("");
+    let part = vec![0; 1 << 20];
+    server.send([&[0x02, 127][..], &(1_u64 << 20).to_be_bytes(), &part].concat());
+    server.send([&[0x00, 127][..], &(1_u64 << 20).to_be_bytes(), &part].concat());
+    bench.until(|bench| bench.service.statistics().closes.shed == 1);
+    bench.asked(&listener);
+    server.pump();
+    assert_eq!(server.closes(), [&1013_u16.to_be_bytes()], "it was told");
+    bench.drop_all();
 }
 
 #[test]
