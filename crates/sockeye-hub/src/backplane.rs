@@ -269,6 +269,11 @@ pub trait Backplane: Send + 'static {
     /// The connection cannot go on. [`lost`](Self::lost) follows.
     fn receive(&mut self, bytes: &[u8], io: &mut Io<'_>) -> Result<(), BrokerError>;
 
+    /// How many bytes of the queue to the broker are for messages that it has taken and not written to [`Io::out`] yet, since they wait for others.
+    fn waiting_bytes(&self) -> usize {
+        0
+    }
+
     /// The connection has ended. What was not confirmed will never be; the hub knows what that is.
     fn lost(&mut self);
 

@@ -34,7 +34,7 @@ pub struct BrokerStatus {
     pub is_connected: bool,
     /// How often a connection was begun.
     pub attempts: u64,
-    /// Bytes that wait for the broker.
+    /// Bytes that wait for the broker, with those of messages that wait for others.
     pub queued_bytes: usize,
     /// Messages whose receipt the broker has not confirmed yet.
     pub unconfirmed: usize,

@@ -133,6 +133,10 @@ impl Backplane for Nats {
         Ok(())
     }
 
+    fn waiting_bytes(&self) -> usize {
+        self.session.waiting_bytes()
+    }
+
     fn lost(&mut self) {
         self.decoder.clear();
         self.unread_bytes = 0;
@@ -173,6 +177,8 @@ const DEFAULT_MESSAGE_BYTES: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
+    use sockeye::proto::wire::MessageKind;
+
     use super::*;
 
     #[test]
@@ -180,6 +186,25 @@ mod tests {
         let nats = Nats::new("nats://user:hunter2@h").unwrap();
         let shown = format!("{nats:?}");
         assert!(shown.contains("user") && !shown.contains("hunter2") && !shown.contains("_INBOX"), "{shown}");
+    }
+
+    #[test]
+    fn what_waits_for_a_pong_counts_as_waiting() {
+        let mut nats = Nats::new("nats://h").unwrap();
+        let (mut out, mut events) = (Vec::new(), Vec::new());
+        let mut io = Io::new(&mut out, &mut events, 1 << 20);
+        nats.opened(&mut io);
+        nats.receive(b"INFO {\"headers\":true,\"max_payload\":1000}\r\nPONG\r\n", &mut io).unwrap();
+        let mut waiting = Vec::new();
+        for ticket in 0..4 {
+            let message = Publish { ticket, topic: "t", kind: MessageKind::Text, key: None, payload: b"0123456789" };
+            nats.publish(message, &mut io).unwrap();
+            waiting.push(nats.waiting_bytes());
+        }
+        assert_eq!(waiting[..2], [0, 0], "few PINGs are under way");
+        assert!(waiting[2] > 10 && waiting[3] >= waiting[2] + 10, "{waiting:?}");
+        nats.receive(b"PONG\r\n", &mut io).unwrap();
+        assert_eq!(nats.waiting_bytes(), 0);
     }
 
     #[test]

@@ -83,6 +83,10 @@ impl Backplane for Redis {
         reader.receive(bytes, settings.bounds(), |reply| session.receive(settings, &reply, io))
     }
 
+    fn waiting_bytes(&self) -> usize {
+        self.session.waiting_bytes()
+    }
+
     fn lost(&mut self) {
         self.reader = Reader::default();
         self.session.reset(&self.settings);

@@ -199,6 +199,11 @@ impl Session {
         Ok(())
     }
 
+    /// What is set aside in the queue for messages that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.batches.bytes()
+    }
+
     fn publish_due(&mut self, settings: &Settings, due: Due, io: &mut Io<'_>) {
         for (topic, batch) in due.into_iter().flatten() {
             self.publish_batch(settings, topic, batch, io);

@@ -101,7 +101,7 @@ impl LinkState {
         BrokerStatus {
             is_connected: self.is_ready,
             attempts: self.attempts,
-            queued_bytes: self.out.len() - self.sent,
+            queued_bytes: self.out.len() - self.sent + self.backplane.waiting_bytes(),
             unconfirmed: self.tickets.len(),
             last_error: self.last_error.clone(),
         }

@@ -91,6 +91,10 @@ impl Backplane for Broker {
         Ok(())
     }
 
+    fn waiting_bytes(&self) -> usize {
+        WAITING
+    }
+
     fn lost(&mut self) {}
 
     fn ping(&mut self, _: &mut Io<'_>) {}
@@ -111,6 +115,9 @@ impl Backplane for Broker {
         Ok(())
     }
 }
+
+/// What the backplane says that waits in it.
+const WAITING: usize = 7;
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -263,6 +270,15 @@ fn a_broker_that_reads_slowly_bounds_what_subscriptions_queue() {
     }
     let queued = world.state.link.as_ref().unwrap().status().queued_bytes;
     assert!(queued < 3000 && refused > 9000, "{queued} bytes, {refused} refused");
+}
+
+#[test]
+fn what_waits_in_the_backplane_counts_as_queued() {
+    let mut world = World::new(true, history());
+    let queued = |world: &World| world.state.statistics().broker.unwrap().queued_bytes;
+    assert_eq!(queued(&world), WAITING);
+    world.subscribe(0, "topic").unwrap();
+    assert_eq!(queued(&world), WAITING + "topic".len());
 }
 
 #[test]

@@ -97,6 +97,11 @@ impl Session {
         Ok(())
     }
 
+    /// What is set aside in the queue for messages that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes()
+    }
+
     /// Sends what has waited, if there is room: else after the next PONG.
     pub(super) fn send_waiting(&mut self, io: &mut Io<'_>) {
         if io.room() > 0 {

@@ -296,10 +296,15 @@ fn messages_that_wait_have_their_room_in_the_queue() {
     assert!((QUEUE_BYTES - 3 * large.len()..=QUEUE_BYTES).contains(&queued), "{queued}");
     // With the queue empty the next ones wait, and count.
     dialogue.out.clear();
+    let waiting = dialogue.redis.waiting_bytes();
     dialogue.publish("t", b"x").expect("room");
+    assert!((1..1000).contains(&(dialogue.redis.waiting_bytes() - waiting)));
+    assert!(dialogue.out.is_empty());
     let Err(PublishError::QueueFull) = dialogue.publish("t", &vec![b'x'; QUEUE_BYTES - 1000]) else {
         panic!("it has room")
     };
+    dialogue.redis.lost();
+    assert_eq!(dialogue.redis.waiting_bytes(), 0);
 }
 
 #[test]
