@@ -24,7 +24,7 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
     let sets: [&[&str]; 3] = [
         &["--workspace", "--all-features"],
         &["--package", "sockeye-proto", "--no-default-features"],
-        &["--workspace", "--all-features", "--test", "abuse", "--test", "cluster"],
+        &["--workspace", "--all-features", "--test", "abuse", "--test", "cluster", "--test", "simulator"],
     ];
     for set in sets {
         let mut command = checked(workspace, "clippy")?;
