@@ -1,6 +1,6 @@
 //! The session of one connection: it opens the records of the peer, and seals ours. Bytes in, bytes out; no socket.
 //!
-//! What to know before editing: this is the one file that knows the unbuffered interface of rustls 0.23, whose successor takes
+//! What to know before editing: this file and [`states`] are the ones that know the unbuffered interface of rustls 0.23, whose successor takes
 //! buffers of the caller instead. rustls is given one record at a time, with the bytes before it that an incomplete handshake
 //! message still needs:
 //!
@@ -13,23 +13,25 @@
 //! gets fewer bytes than an earlier one left undone, which rustls answers with a panic.
 
 mod known;
+mod states;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::client::UnbufferedClientConnection;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::EncryptError;
 use rustls::{ClientConfig, CommonState, Error, InvalidMessage, ServerConfig};
 
 use crate::tls::TlsFailure;
 use crate::tls::hello::server_name;
-use crate::tls::record::{Front, HEADER, RECORD, Sealed};
-
-/// What sealing adds to a record, at most, and room for a key update before it.
-const OVERHEAD: usize = 64;
+use crate::tls::record::{Front, HEADER, Sealed};
+use crate::tls::session::states::{
+    Failed, OVERHEAD, Processed, Ready, Rest, Traffic, encode_one, go_on, open_once, seal_once, sealed_bytes,
+    write_once,
+};
 
 /// What [`Session::open`] did.
 #[derive(Debug)]
@@ -42,6 +44,17 @@ pub(crate) struct Opened {
     /// Whether they belong to the handshake.
     pub(crate) was_handshaking: bool,
     pub(crate) result: Result<(), TlsFailure>,
+}
+
+impl Opened {
+    fn none(was_handshaking: bool) -> Self {
+        Self { used: 0, records: 0, fruitless: 0, was_handshaking, result: Ok(()) }
+    }
+
+    /// One record, all of it, in a session that is established.
+    pub(crate) fn whole(used: usize, is_fruitless: bool) -> Self {
+        Self { used, records: 1, fruitless: usize::from(is_fruitless), ..Self::none(false) }
+    }
 }
 
 /// One side of one connection.
@@ -130,6 +143,12 @@ impl Session {
         self.peer_closed
     }
 
+    /// Whether what arrives is dropped.
+    #[inline]
+    fn is_ending(&self) -> bool {
+        self.peer_closed || self.has_failed
+    }
+
     /// Whether close_notify was sealed.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
@@ -153,10 +172,10 @@ impl Session {
         mut deliver: impl FnMut(&[u8]),
     ) -> Opened {
         let was_handshaking = self.is_handshaking();
-        let mut opened = Opened { used: 0, records: 0, fruitless: 0, was_handshaking, result: Ok(()) };
+        let mut opened = Opened::none(was_handshaking);
         let mut delivered = 0;
         while opened.used < sealed.len() {
-            if self.peer_closed || self.has_failed {
+            if self.is_ending() {
                 // RFC 8446 section 6.1: "Any data received after a closure alert has been received MUST be ignored."
                 opened.used = sealed.len();
                 break;
@@ -178,22 +197,66 @@ impl Session {
                 deliver(plain);
             };
             let processed = self.process(&mut rest[..end], out, &mut count);
-            opened.records += 1;
             opened.fruitless += usize::from(delivered == before);
-            let used = processed.as_ref().map_or_else(|failed| failed.used, |used| *used);
-            if was_handshaking && used > 0 {
-                self.note_hello(&rest[..used]);
-            }
-            opened.used += used;
-            self.held = end - used;
-            if let Err(failed) = processed {
-                self.has_failed = true;
-                self.drain_alert(out);
-                opened.result = Err(self.failure(&failed.error));
+            if !self.note(&mut opened, &rest[..end], processed, out) {
                 break;
             }
         }
         opened
+    }
+
+    /// As [`open`](Self::open) in the usual case, in fewer steps: `sealed` is one whole record, and nothing before it is incomplete.
+    /// `None`: it is another case, and nothing was done. `Ok`: all of the record was used. The handshake is done.
+    #[inline(always)]
+    pub(crate) fn open_whole(
+        &mut self,
+        sealed: &mut [u8],
+        out: &mut Sealed,
+        mut deliver: impl FnMut(&[u8]),
+    ) -> Option<Result<(), Opened>> {
+        debug_assert!(!self.is_handshaking(), "records of a handshake are noted");
+        if self.is_ending() || self.held > 0 || Front::of(sealed) != Front::Record(sealed.len()) {
+            return None;
+        }
+        let mut is_fruitless = true;
+        let processed = self.process(sealed, out, &mut |plain: &[u8]| {
+            is_fruitless &= plain.is_empty();
+            deliver(plain);
+        });
+        match processed {
+            Ok(used) if used == sealed.len() => Some(Ok(())),
+            processed => Some(Err(self.opened_otherwise(sealed, processed, out, is_fruitless))),
+        }
+    }
+
+    /// Not all of a whole record was used.
+    #[cold]
+    fn opened_otherwise(
+        &mut self,
+        sealed: &[u8],
+        processed: Processed,
+        out: &mut Sealed,
+        is_fruitless: bool,
+    ) -> Opened {
+        let mut opened = Opened { fruitless: usize::from(is_fruitless), ..Opened::none(false) };
+        self.note(&mut opened, sealed, processed, out);
+        opened
+    }
+
+    /// What rustls made of `given`, which ends with a record. Returns whether the session goes on.
+    fn note(&mut self, opened: &mut Opened, given: &[u8], processed: Processed, out: &mut Sealed) -> bool {
+        opened.records += 1;
+        let used = processed.as_ref().map_or_else(|failed| failed.used, |used| *used);
+        if opened.was_handshaking && used > 0 {
+            self.note_hello(&given[..used]);
+        }
+        opened.used += used;
+        self.held = given.len() - used;
+        let Err(failed) = processed else { return true };
+        self.has_failed = true;
+        self.drain_alert(out);
+        opened.result = Err(self.failure(&failed.error));
+        false
     }
 
     /// Seals behind what is in `out`, once, as `write` says. `held` are the [`held`](Self::held) bytes.
@@ -205,6 +268,21 @@ impl Session {
         write: impl FnMut(&mut Sealer<'_>) -> Result<(), CannotSeal>,
     ) -> Result<(), TlsFailure> {
         self.write(held, out, write).map_err(|error| self.failure(&error))
+    }
+
+    /// As [`seal`](Self::seal) seals only `plain`, in fewer steps in the usual case: nothing is held, and rustls is ready for it. Returns
+    /// whether it is sealed. If it is not, nothing but what goes before it is in `out`.
+    #[inline(always)]
+    pub(crate) fn seal_one(&mut self, plain: &[u8], out: &mut Sealed) -> Result<bool, TlsFailure> {
+        if self.held > 0 || self.has_failed || self.closed {
+            return Ok(false);
+        }
+        let rest = Rest { out, peer_closed: &mut self.peer_closed };
+        let sealed = match &mut self.side {
+            Side::Server(connection) => seal_once(connection, plain, rest),
+            Side::Client(connection) => seal_once(connection, plain, rest),
+        };
+        sealed.map_err(|failed| self.failure(&failed.error))
     }
 
     /// Seals close_notify, once, if the handshake is done. Nothing may be sealed after it.
@@ -248,7 +326,7 @@ impl Session {
     }
 
     /// Has rustls process what it is given: the held bytes and at most one record. Returns how many bytes it is done with.
-    #[inline]
+    #[inline(always)]
     fn process(&mut self, sealed: &mut [u8], out: &mut Sealed, deliver: &mut impl FnMut(&[u8])) -> Processed {
         if self.closed {
             return self.process_closed(sealed, out, deliver, &mut |_, _| {});
@@ -363,214 +441,6 @@ impl Sealer<'_> {
                 Err(EncryptError::InsufficientSize(size)) if size.required_size > room => room = size.required_size,
                 Err(_) => return Err(CannotSeal),
             }
-        }
-    }
-}
-
-/// The most bytes that so much plaintext has when it is sealed.
-fn sealed_bytes(plain: usize) -> usize {
-    plain + plain.div_ceil(RECORD).max(1) * OVERHEAD
-}
-
-/// A state of rustls in which application data may be sealed.
-trait Traffic {
-    fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> Result<usize, EncryptError>;
-    fn queue_close_notify(&mut self, out: &mut [u8]) -> Result<usize, EncryptError>;
-}
-
-impl<D> Traffic for rustls::unbuffered::WriteTraffic<'_, D> {
-    fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> Result<usize, EncryptError> {
-        self.encrypt(plain, out)
-    }
-
-    fn queue_close_notify(&mut self, out: &mut [u8]) -> Result<usize, EncryptError> {
-        self.queue_close_notify(out)
-    }
-}
-
-/// Both sides of rustls, which has one method for each.
-trait Records {
-    type Data;
-    fn records<'c, 'i>(&'c mut self, sealed: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-}
-
-impl Records for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
-    fn records<'c, 'i>(&'c mut self, sealed: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
-        self.process_tls_records(sealed)
-    }
-}
-
-impl Records for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
-    fn records<'c, 'i>(&'c mut self, sealed: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
-        self.process_tls_records(sealed)
-    }
-}
-
-/// How many bytes rustls is done with.
-type Processed = Result<usize, Box<Failed>>;
-
-/// What went wrong behind so many bytes. In a box, since a failure is rare, and large.
-struct Failed {
-    used: usize,
-    error: Error,
-}
-
-impl Failed {
-    #[cold]
-    fn new(used: usize, error: Error) -> Box<Self> {
-        Box::new(Self { used, error })
-    }
-}
-
-/// May have rustls write.
-type Ready<'a> = dyn FnMut(&mut dyn Traffic, &mut Sealed) + 'a;
-
-/// What rustls has to say beside plaintext.
-struct Rest<'a> {
-    out: &'a mut Sealed,
-    peer_closed: &'a mut bool,
-}
-
-/// Opens a record. That of plaintext is the usual one, and passes here without the states of all others.
-#[inline]
-fn open_once<R: Records>(
-    connection: &mut R,
-    sealed: &mut [u8],
-    deliver: &mut impl FnMut(&[u8]),
-    mut rest: Rest<'_>,
-) -> Processed {
-    let length = sealed.len();
-    let status = connection.records(sealed);
-    let mut used = status.discard;
-    match status.state {
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-            while let Some(record) = traffic.next_record() {
-                match record {
-                    Ok(record) => {
-                        used = used.saturating_add(record.discard);
-                        deliver(record.payload);
-                    }
-                    Err(error) => return Err(Failed::new(used.min(length), error)),
-                }
-            }
-            // It left nothing to be sent, which another round would find out.
-            if used >= length {
-                return Ok(length);
-            }
-        }
-        state => match handle(state, deliver, &mut |_, _| {}, &mut rest) {
-            Ok(None) => return Ok(used.min(length)),
-            Ok(Some(more)) => used = used.saturating_add(more).min(length),
-            Err(error) => return Err(Failed::new(used.min(length), error)),
-        },
-    }
-    go_on(connection, sealed, used, deliver, &mut |_, _| {}, &mut rest)
-}
-
-/// Has rustls write. Usually it can at once.
-#[inline]
-fn write_once<R: Records>(
-    connection: &mut R,
-    held: &mut [u8],
-    ready: &mut impl FnMut(&mut dyn Traffic, &mut Sealed),
-    mut rest: Rest<'_>,
-) -> Processed {
-    let status = connection.records(held);
-    let used = status.discard;
-    let more = match status.state {
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            ready(&mut traffic, rest.out);
-            return Ok(used);
-        }
-        state => match handle(state, &mut |_| {}, ready, &mut rest) {
-            Ok(None) => return Ok(used),
-            Ok(Some(more)) => more,
-            Err(error) => return Err(Failed::new(used, error)),
-        },
-    };
-    go_on(connection, held, used.saturating_add(more), &mut |_| {}, ready, &mut rest)
-}
-
-/// Goes through the states of rustls until it waits for input, or has written. Each round but the last takes something away: a record,
-/// a message that is to be sent, or the news that the peer has closed. So it ends.
-#[cold]
-fn go_on<R: Records>(
-    connection: &mut R,
-    sealed: &mut [u8],
-    mut used: usize,
-    deliver: &mut dyn FnMut(&[u8]),
-    ready: &mut Ready<'_>,
-    rest: &mut Rest<'_>,
-) -> Processed {
-    loop {
-        used = used.min(sealed.len());
-        let UnbufferedStatus { discard, state } = connection.records(&mut sealed[used..]);
-        let after = handle(state, deliver, ready, rest);
-        used = used.saturating_add(discard).min(sealed.len());
-        match after {
-            Ok(Some(more)) => used = used.saturating_add(more),
-            Ok(None) => return Ok(used),
-            Err(error) => return Err(Failed::new(used, error)),
-        }
-    }
-}
-
-/// Does what a state of rustls is for. Returns how many more bytes are done with; `None`: no other state follows.
-#[cold]
-fn handle<D>(
-    state: Result<ConnectionState<'_, '_, D>, Error>,
-    deliver: &mut dyn FnMut(&[u8]),
-    ready: &mut Ready<'_>,
-    rest: &mut Rest<'_>,
-) -> Result<Option<usize>, Error> {
-    let mut discard = 0;
-    match state? {
-        ConnectionState::ReadTraffic(mut traffic) => {
-            while let Some(record) = traffic.next_record() {
-                let record = record?;
-                discard += record.discard;
-                deliver(record.payload);
-            }
-        }
-        ConnectionState::EncodeTlsData(mut message) => encode(|room| message.encode(room), rest.out)?,
-        ConnectionState::TransmitTlsData(message) => message.done(),
-        ConnectionState::PeerClosed => *rest.peer_closed = true,
-        ConnectionState::WriteTraffic(mut traffic) => {
-            ready(&mut traffic, rest.out);
-            return Ok(None);
-        }
-        ConnectionState::BlockedHandshake | ConnectionState::Closed => return Ok(None),
-        // Early data is not accepted, so none comes. Other states would be new.
-        _ => return Err(Error::General("a state that was not asked for".to_owned())),
-    }
-    Ok(Some(discard))
-}
-
-/// Encodes one message that rustls has ready.
-fn encode_one<R: Records>(connection: &mut R, out: &mut Sealed) -> Result<(), Error> {
-    match connection.records(&mut []).state? {
-        ConnectionState::EncodeTlsData(mut message) => encode(|room| message.encode(room), out),
-        // Plaintext before the failure is not delivered, since what ends it is not orderly.
-        ConnectionState::ReadTraffic(mut traffic) => {
-            while traffic.next_record().is_some() {}
-            Ok(())
-        }
-        _ => Err(Error::General("a state that was not asked for".to_owned())),
-    }
-}
-
-fn encode(mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>, out: &mut Sealed) -> Result<(), Error> {
-    let mut room = OVERHEAD;
-    loop {
-        match write(out.make_room(room)) {
-            Ok(written) => {
-                out.add(written);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(size)) if size.required_size > room => room = size.required_size,
-            Err(_) => return Err(Error::General("a message that cannot be encoded".to_owned())),
         }
     }
 }

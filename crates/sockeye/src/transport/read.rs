@@ -57,6 +57,25 @@ impl Socket {
     #[cold]
     #[inline(never)]
     fn read_aside(&mut self, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
+        if budget > 0 {
+            let Self { stream, readiness, handle, .. } = self;
+            if let Some(tls) = stream.only_tls() {
+                let (front, back) = halves(rx);
+                let room = &mut front[HEADROOM..];
+                let most = budget.min(room.len());
+                let mut below = io.below(*handle);
+                let received = tls.receive_one(&mut below, readiness, back, most, &mut Plain::to(&mut room[..most]));
+                let has_unsent = tls.has_unsent();
+                return self.received(io, received, has_unsent);
+            }
+        }
+        self.read_otherwise(io, rx, budget)
+    }
+
+    /// A read of a connection of which something was kept, or whose bytes are sealed in another way than by one session of TLS.
+    #[cold]
+    #[inline(never)]
+    fn read_otherwise(&mut self, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
         if let Some(mut kept) = self.stream.take_kept() {
             return read_kept(&mut kept, &io.pool, rx);
         }
@@ -129,13 +148,19 @@ impl Socket {
     }
 
     /// Receives records into `back`, and opens them there.
-    #[inline(always)]
     fn read_sealed(&mut self, io: &mut LoopIo, back: &mut [u8], most: usize, plain: &mut Plain<'_>) -> Read {
         let Self { stream, readiness, handle, .. } = self;
         let Some((tls, outer)) = stream.layers() else { return Read::Nothing };
         let mut below = io.below(*handle).through(outer.map(|outer| outer as _));
         let received = tls.receive(&mut below, readiness, back, most, plain);
-        if tls.has_unsent() || below.is_full() {
+        let has_unsent = tls.has_unsent() || below.is_full();
+        self.received(io, received, has_unsent)
+    }
+
+    /// What a session received.
+    #[inline(always)]
+    fn received(&mut self, io: &mut LoopIo, received: Received, has_unsent: bool) -> Read {
+        if has_unsent {
             SocketWriter::new(io, self).send_sealed();
         }
         match received {

@@ -1,12 +1,13 @@
+use rustls::client::ClientConnectionData;
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::kernel::KernelConnection;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::*;
-use crate::tls::SEALED_RECORD;
 use crate::tls::TlsVersion;
 use crate::tls::testing::Configs;
+use crate::tls::{RECORD, SEALED_RECORD};
 
 /// Arbitrary numbers, the same in each run.
 struct Numbers(u64);
@@ -346,6 +347,53 @@ fn a_flood_of_key_updates_ends_the_session_and_answers_do_not_pile_up() {
     assert_eq!((fruitless, server.out.as_slice().len()), (200, 0));
     server.seal(b"answer");
     assert!(server.out.as_slice().len() < 100, "{}", server.out.as_slice().len());
+}
+
+/// A record by itself takes the short way, which must find what the long one finds.
+#[test]
+fn one_whole_record_is_opened_alike_both_ways() {
+    type Make = fn(&mut Forger) -> Vec<u8>;
+    let corrupt: Make = |client| {
+        let mut record = client.record(ContentType::ApplicationData, b"x");
+        *record.last_mut().unwrap() ^= 1;
+        record
+    };
+    let kinds: [(&str, Make); 7] = [
+        ("data", |client| client.record(ContentType::ApplicationData, b"data")),
+        ("nothing", |client| client.record(ContentType::ApplicationData, b"")),
+        ("new keys", Forger::key_update),
+        ("close_notify", |client| client.record(ContentType::Alert, &[1, 0])),
+        ("an alert", |client| client.record(ContentType::Alert, &[2, 40])),
+        ("part of a message", |client| client.record(ContentType::Handshake, &[24, 0])),
+        ("corrupt", corrupt),
+    ];
+    for (name, make) in kinds {
+        let found = [false, true].map(|is_short| {
+            let (mut client, mut server) = forged();
+            let mut record = make(&mut client);
+            let (length, mut plain) = (record.len(), Vec::new());
+            let session = &mut server.session;
+            let opened = if is_short {
+                let whole = session.open_whole(&mut record, &mut server.out, |piece| plain.extend_from_slice(piece));
+                let whole = whole.expect("it is one whole record");
+                whole.map_or_else(|opened| opened, |()| Opened::whole(length, plain.is_empty()))
+            } else {
+                session.open(&mut record, usize::MAX, &mut server.out, |piece| plain.extend_from_slice(piece))
+            };
+            let counts = (opened.used, opened.records, opened.fruitless, session.held());
+            let failure = opened.result.err().map(|failure| failure.to_string());
+            (plain, counts, failure, session.has_peer_closed(), server.out.as_slice().len())
+        });
+        assert_eq!(found[0], found[1], "{name}");
+    }
+    // Less or more than one is not for it.
+    let (mut client, mut server) = forged();
+    let mut two: Vec<u8> = (0..2).flat_map(|_| client.record(ContentType::ApplicationData, b"data")).collect();
+    let one = two.len() / 2;
+    for length in (0..one).chain(one + 1..=two.len()) {
+        assert!(server.session.open_whole(&mut two[..length], &mut server.out, |_| {}).is_none(), "{length}");
+    }
+    assert!(matches!(server.session.open_whole(&mut two[..one], &mut server.out, |_| {}), Some(Ok(()))));
 }
 
 #[test]

@@ -165,8 +165,14 @@ pub(super) fn pass(below: &mut Below<'_>, bytes: &[u8]) -> io::Result<usize> {
     if below.lower.is_some() {
         return pass_to_lower(below, bytes);
     }
+    send_some(below.sys, below.handle, bytes)
+}
+
+/// The same, to the socket.
+#[inline(always)]
+fn send_some(sys: &mut dyn Sys, handle: Handle, bytes: &[u8]) -> io::Result<usize> {
     loop {
-        match below.sys.send(below.handle, &[IoSlice::new(bytes)]) {
+        match sys.send(handle, &[IoSlice::new(bytes)]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other,
@@ -188,8 +194,11 @@ fn pass_to_lower(below: &mut Below<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// Sends what is in the scratch. Returns how many bytes of it were taken.
 #[inline(always)]
 pub(super) fn pass_sealed(below: &mut Below<'_>) -> io::Result<usize> {
+    if below.lower.is_none() {
+        return send_some(below.sys, below.handle, below.scratch.sealed.as_slice());
+    }
     let sealed = std::mem::take(&mut below.scratch.sealed);
-    let sent = pass(below, sealed.as_slice());
+    let sent = pass_to_lower(below, sealed.as_slice());
     below.scratch.sealed = sealed;
     sent
 }

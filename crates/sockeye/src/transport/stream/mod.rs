@@ -127,7 +127,16 @@ impl Stream {
         self.0.as_deref()?.upper_tls()
     }
 
-    /// The same, and the one that its sealed bytes go through, if there is one.
+    /// The session with the other end, if there is no other one, and nothing was read and not used up.
+    #[inline]
+    pub(super) fn only_tls(&mut self) -> Option<&mut Tls> {
+        match self.0.as_deref_mut() {
+            Some(Inner { kept: None, seal: Seal::Tls(tls) }) => Some(tls),
+            _ => None,
+        }
+    }
+
+    /// The session that has the plaintext, and the one that its sealed bytes go through, if there is one.
     pub(super) fn layers(&mut self) -> Option<(&mut Tls, Option<&mut Tls>)> {
         match &mut self.0.as_deref_mut()?.seal {
             Seal::Tls(tls) => Some((tls, None)),

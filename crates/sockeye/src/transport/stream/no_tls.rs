@@ -71,6 +71,17 @@ impl Tls {
         match *self {}
     }
 
+    pub(in crate::transport) fn receive_one(
+        &mut self,
+        _: &mut Below<'_>,
+        _: &mut Readiness,
+        _: &mut [u8],
+        _: usize,
+        _: &mut Plain<'_>,
+    ) -> Received {
+        match *self {}
+    }
+
     pub(in crate::transport) fn receive(
         &mut self,
         _: &mut Below<'_>,

@@ -12,11 +12,13 @@
 //! everything that is sealed later. Readiness is that of the socket alone; what is held here is asked for by
 //! [`Tls::has_input`] and [`Tls::has_unsent`].
 
+mod one;
+
 use std::cell::RefCell;
 use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 
-use crate::tls::{CannotSeal, Front, HEADER, SEALED_RECORD, Sealed, Sealer, Session, TlsFailure};
+use crate::tls::{CannotSeal, Front, HEADER, Opened, SEALED_RECORD, Sealed, Sealer, Session, TlsFailure};
 use crate::transport::account::Charge;
 use crate::transport::pool::Pool;
 use crate::transport::readiness::Readiness;
@@ -112,6 +114,9 @@ impl Tls {
 
     /// Whether a receive would find something without the socket.
     pub(in crate::transport) fn has_input(&self) -> bool {
+        if self.tail.len() + self.opened.len() == 0 && self.ended.is_none() {
+            return false;
+        }
         !self.ignores_input
             && (self.has_opened()
                 || (!self.tail.is_empty() && self.missing == 0 && self.ended.is_none())
@@ -152,6 +157,7 @@ impl Tls {
 
     /// Receives, at most once, and opens what arrived: `plain` gets the plaintext. `back` is what sealed bytes are received
     /// into, for at most `most` bytes of plaintext.
+    #[inline(never)]
     pub(in crate::transport) fn receive(
         &mut self,
         below: &mut Below<'_>,
@@ -258,11 +264,10 @@ impl Tls {
         let is_handshaking = self.session.is_handshaking();
         // Behind the handshake data may follow, of which no more is opened with it: it has to fit into the tail.
         let most = if is_handshaking { most.min(MOST_OF_HANDSHAKE) } else { most };
-        let asked = most.saturating_add(USUAL_OVERHEAD).max(SEALED_RECORD).min(room.len());
+        let asked = asked(most, room.len());
         let count = ask(below, readiness, &mut room[..asked])?;
         if count == 0 {
-            (self.ended, self.is_end_reported) = (Some(Ended::Cut), true);
-            return Err(Received::End);
+            return Err(self.note_cut());
         }
         if is_handshaking {
             self.arrived += count;
@@ -294,21 +299,28 @@ impl Tls {
     }
 
     /// Opens records in place, and keeps what is not opened.
+    #[inline(never)]
     fn open(&mut self, below: &mut Below<'_>, sealed: &mut [u8], most: usize, plain: &mut Plain<'_>) -> Received {
-        let arrived = sealed.len().saturating_sub(self.tail.len());
         let Self { session, opened, .. } = self;
         let mut is_kept = true;
         let out = &mut below.scratch.sealed;
         out.clear();
-        let done = session.open(sealed, most, out, |bytes| {
-            let put = plain.put(bytes);
-            if put < bytes.len() {
-                is_kept &= grow(opened, &bytes[put..]).is_ok();
-            }
-        });
-        let has_alert = !out.is_empty();
-        let delivered = plain.filled;
-        if session.has_peer_closed() {
+        let done = session.open(sealed, most, out, |bytes| is_kept &= deliver(bytes, plain, opened));
+        self.opened(below, sealed, done, is_kept, plain.filled)
+    }
+
+    /// What was opened at the front of `sealed`, and brought so many bytes. `is_kept`: there was memory for all that had no room.
+    fn opened(
+        &mut self,
+        below: &Below<'_>,
+        sealed: &[u8],
+        done: Opened,
+        mut is_kept: bool,
+        delivered: usize,
+    ) -> Received {
+        let arrived = sealed.len().saturating_sub(self.tail.len());
+        let has_alert = !below.scratch.sealed.is_empty();
+        if self.session.has_peer_closed() {
             self.ended = Some(Ended::Closed);
         }
         if let Err(failure) = done.result {
@@ -335,13 +347,7 @@ impl Tls {
             done.used + done.fruitless * FRUITLESS
         };
         let cost = cost.saturating_sub(delivered).max(1);
-        if delivered == 0 {
-            return Received::Sealed(cost);
-        }
-        if cost > delivered + USUAL_OVERHEAD {
-            self.debt = cost;
-        }
-        Received::Plain(delivered, cost)
+        if delivered == 0 { Received::Sealed(cost) } else { self.delivered(delivered, cost) }
     }
 
     /// Keeps sealed bytes that were not opened, or gives the memory of those back that were.
@@ -386,8 +392,11 @@ impl Tls {
         debug_assert!(!self.has_unsent(), "what is unsent goes first");
         match slices {
             [only] if only.len() <= BATCH && !only.is_empty() => {
-                below.scratch.sealed.clear();
-                self.seal(&mut below.scratch.sealed, |sealer| sealer.seal(only))?;
+                let sealed = &mut below.scratch.sealed;
+                sealed.clear();
+                if !self.session.seal_one(only, sealed).map_err(|failure| not_sealed(&failure))? {
+                    self.seal(sealed, |sealer| sealer.seal(only))?;
+                }
                 self.send_sealed(below)?;
                 Ok(only.len())
             }
@@ -418,7 +427,7 @@ impl Tls {
     }
 
     /// Seals into what is to be sent.
-    #[inline]
+    #[inline(never)]
     fn seal(
         &mut self,
         sealed: &mut Sealed,
@@ -557,6 +566,18 @@ fn without_memory(readiness: &mut Readiness) -> Received {
     tracing::warn!("no memory for a record that is incomplete; the connection is reset");
     readiness.set_broken(true);
     Received::Failed(io::ErrorKind::OutOfMemory)
+}
+
+/// How many sealed bytes to ask for, for so many of plaintext.
+fn asked(most: usize, room: usize) -> usize {
+    most.saturating_add(USUAL_OVERHEAD).max(SEALED_RECORD).min(room)
+}
+
+/// Delivers plaintext, and keeps in `opened` what there is no room for. Returns whether there was memory for that.
+#[inline(always)]
+fn deliver(bytes: &[u8], plain: &mut Plain<'_>, opened: &mut Vec<u8>) -> bool {
+    let put = plain.put(bytes);
+    put == bytes.len() || grow(opened, &bytes[put..]).is_ok()
 }
 
 /// Appends to a buffer whose size a peer decides.
