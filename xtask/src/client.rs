@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Servers made of node's `ws`, Python's `websockets` and Go's `gorilla/websocket`, and libwebsockets' own test server.
 pub(crate) fn servers(workspace: &Workspace) -> Result<Checks, Failure> {
-    let bench = Bench::new(workspace)?;
+    let bench = Bench::new(workspace, "client")?;
     let mut total = Checks::default();
     for certificate in [None, Some(bench.certificates.server())] {
         let tls = if certificate.is_some() { " over TLS" } else { "" };
@@ -110,7 +110,7 @@ const TLS_FAILED: i32 = 4;
 
 /// An HTTP proxy and a SOCKS 5 proxy, each with and without a password, and what the environment says of proxies.
 pub(crate) fn proxies(workspace: &Workspace) -> Result<Checks, Failure> {
-    let bench = Bench::new(workspace)?;
+    let bench = Bench::new(workspace, "proxies")?;
     let server = bench.start(Peer::Ws, None)?;
     let url = server.url();
     let mut total = Checks::default();
@@ -230,9 +230,10 @@ struct Bench<'w> {
 }
 
 impl<'w> Bench<'w> {
-    fn new(workspace: &'w Workspace) -> Result<Self, Failure> {
+    /// For a step of this name.
+    fn new(workspace: &'w Workspace, name: &str) -> Result<Self, Failure> {
         rust::client(workspace)?;
-        let folder = workspace.target().join("interop").join("client");
+        let folder = workspace.target().join("interop").join(name);
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let (python, node_modules) = (tools::python(workspace)?, tools::node(workspace)?);
         let (gorilla, certificates) = (tools::gorilla(workspace)?, Certificates::make(&folder)?);

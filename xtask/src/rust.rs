@@ -38,6 +38,8 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
 pub(crate) fn linted(workspace: &Workspace, command: &mut Command) {
     let driver = workspace.root().join("xtask/lint-driver");
     command.arg("--config").arg(format!("build.rustc-workspace-wrapper={:?}", driver.display().to_string()));
+    // It would go before the configuration.
+    command.env_remove("RUSTC_WORKSPACE_WRAPPER");
 }
 
 /// The documentation of everything.
@@ -319,6 +321,26 @@ mod tests {
         }
         expected.retain(|feature| !feature.ends_with("/tls-aws-lc"));
         assert_eq!(FEATURES, expected.join(","));
+    }
+
+    #[test]
+    fn what_the_driver_compiles_it_lints() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let folder = std::env::temp_dir().join(format!("sockeye-lint-driver-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (code, is_fine) in
+            [("pub fn one() -> u8 {\n    1\n}\n", true), ("pub fn one() -> u8 {\n    return 1;\n}\n", false)]
+        {
+            let file = folder.join("one.rs");
+            std::fs::write(&file, code).unwrap();
+            let mut command = Command::new(format!("{root}/xtask/lint-driver"));
+            command.args(["rustc", "--crate-type=lib", "--emit=metadata", "--out-dir"]).arg(&folder).arg(&file);
+            let output = command.output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.success(), is_fine, "{errors}");
+            assert_eq!(errors.contains("needless_return"), !is_fine, "{errors}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -11,9 +11,11 @@ mod programs;
 mod threads;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -117,9 +119,17 @@ impl Product {
 
     /// The library for programs that are linked now, if there is a header for them, and for those that were.
     fn build(&self, workspace: &Workspace, profile: Profile, folder: &Path) -> Result<Checks, Failure> {
+        /// What was linked already: another step may be running programs on it.
+        static LINKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+        let mut linked = LINKED.lock().unwrap_or_else(PoisonError::into_inner);
+        if linked.contains(folder) {
+            return link::check(&folder.join("lib").join(self.file()), &self.names(workspace)?);
+        }
         let archive = self.archive(workspace, profile)?;
         let objects = workspace.target().join("capi").join("objects").join(self.name);
-        self.link(workspace, archive, folder, objects, link::Watch::default())
+        let checks = self.link(workspace, archive, folder, objects, link::Watch::default())?;
+        linked.insert(folder.to_owned());
+        Ok(checks)
     }
 
     /// From the archive to the library below `folder`.

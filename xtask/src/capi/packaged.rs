@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Builds the libraries that only programs that are compiled already can load, and runs all recipes on them.
 pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut total = Checks::default();
-    let certificates = Certificates::make(&workspace.target().join("capi"))?;
+    let certificates = Certificates::make(&workspace.target().join("capi/packaged"))?;
     for product in PRODUCTS.iter().filter(|product| product.header.is_none()) {
         let folder = product.folder(workspace);
         total += product.build(workspace, Profile::Release, &folder)?;

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Builds the libraries that programs can be compiled for, and runs all programs on them.
 pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut total = Checks::default();
-    let certificates = Certificates::make(&workspace.target().join("capi"))?;
+    let certificates = Certificates::make(&workspace.target().join("capi/programs"))?;
     for product in PRODUCTS.iter().filter(|product| product.header.is_some()) {
         total += product.build(workspace, Profile::Release, &product.folder(workspace))?;
         let mut command = Command::new("python3");

@@ -51,7 +51,7 @@ const FOUND: i32 = 66;
 /// Builds the libraries so, and runs what has threads on them.
 pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut total = known(workspace)?;
-    let certificates = Certificates::make(&workspace.target().join("capi"))?;
+    let certificates = Certificates::make(&workspace.target().join("capi/threads"))?;
     let build = folder(workspace).join("build");
     let mut command = workspace.cargo(["build", "--locked", "--profile", "sim", "--no-default-features"]);
     for product in PRODUCTS {
