@@ -524,17 +524,20 @@ fn drain_input(wire: &mut Wire, env: &mut Env) -> Step<Linger> {
 /// The next attempt of a reconnecting connection, unless the program itself ended it.
 #[cold]
 fn plan_retry(env: &mut Env, id: ConnId, closed: &Closed) -> Option<Retry> {
+    let sent = closed.sent.as_ref();
+    let code = sent.and_then(Close::code);
     // A violation by the peer also makes us send a Close frame, and so does the loop, if it can, when the peer takes or sends too little.
-    let failed = match (closed.cause, &closed.sent) {
-        (Cause::Violation(violation), Some(sent)) => {
-            sent.code() == Some(violation.close_code()) && sent.reason() == violation.rule()
-        }
-        (Cause::Shed | Cause::Timeout(Timeout::Message), _) => true,
-        (_, Some(sent)) if sent.code() == Some(CloseCode::TRY_AGAIN) => {
-            env.state.registry.get(id).is_some_and(Entry::is_too_slow)
-        }
-        _ => false,
-    };
+    // One that the program had sent before says something else.
+    let is_too_slow = code == Some(CloseCode::TRY_AGAIN) && env.state.registry.get(id).is_some_and(Entry::is_too_slow);
+    let failed = is_too_slow
+        || match (closed.cause, sent) {
+            (Cause::Violation(violation), Some(sent)) => {
+                code == Some(violation.close_code()) && sent.reason() == violation.rule()
+            }
+            (Cause::Shed, _) => code == Some(CloseCode::TRY_AGAIN),
+            (Cause::Timeout(Timeout::Message), _) => code == Some(CloseCode::POLICY),
+            _ => false,
+        };
     let own = closed.initiator == Initiator::Local && !failed;
     let over = env.state.lifecycle.is_ending() || own || matches!(closed.cause, Cause::Dropped | Cause::Aborted);
     let random = if over { None } else { env.io.random_u64() };

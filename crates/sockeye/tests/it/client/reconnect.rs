@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sockeye::client::Reconnect;
+use sockeye::proto::close::Cause;
 use sockeye::sim::Faults;
 use sockeye::topics::TopicOptions;
 use sockeye::{CloseCode, ConnId, Connect, Limits, messages};
@@ -212,6 +213,44 @@ fn no_other_attempt_follows_when_the_program_was_faster_than_the_topic() {
     publish(&mut bench);
     assert_eq!(next(&mut bench, id), None);
     drop(server);
+    bench.drop_all();
+}
+
+#[test]
+fn another_attempt_follows_when_a_slow_reader_then_breaks_a_rule() {
+    let (mut bench, id, server) = subscribed_and_slow();
+    assert_eq!([publish(&mut bench), publish(&mut bench)], [0, 1]);
+    bench.turn();
+    server.send([0xFF, 0xFF]);
+    assert!(next(&mut bench, id).is_some());
+    assert!(matches!(bench.notes.closed(id).unwrap().0.cause, Cause::Violation(_)));
+    drop(server);
+    bench.drop_all();
+}
+
+/// What is held for it still may be needed for others.
+#[test]
+fn no_other_attempt_follows_when_the_program_closed_what_is_shed() {
+    let mut limits = Limits::default();
+    limits.total_bytes = Some(1 << 20);
+    let mut bench = Bench::with(1, Faults::none().with_buffers(500, 500), limits);
+    let listener = bench.listen("10.0.0.1:80");
+    let [(closed, one), (shed, other)] = [(); 2].map(|()| bench.open(&kept(policy()), &listener));
+    for (id, server, count) in [(closed, &one, 7), (shed, &other, 6)] {
+        server.peer.set_window(0);
+        for _ in 0..count {
+            bench.service.control().connection(id).unwrap().push(vec![0; 100_000]).unwrap();
+            bench.turn();
+        }
+        if id == closed {
+            bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
+            bench.turn();
+        }
+    }
+    bench.until(|bench| bench.notes.closed(closed).is_some());
+    assert_eq!(bench.notes.closed(closed).unwrap().0.cause, Cause::Shed);
+    assert_eq!(next(&mut bench, closed), None);
+    drop((one, other));
     bench.drop_all();
 }
 
