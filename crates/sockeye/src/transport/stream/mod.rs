@@ -127,7 +127,7 @@ impl Stream {
         self.0.as_deref()?.upper_tls()
     }
 
-    /// The session with the other end, if there is no other one, and nothing was read and not used up.
+    /// The session with the peer, if it is the only one and nothing that was read is kept.
     #[inline]
     pub(super) fn only_tls(&mut self) -> Option<&mut Tls> {
         match self.0.as_deref_mut() {
