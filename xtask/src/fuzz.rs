@@ -118,7 +118,7 @@ pub(crate) fn minimise(workspace: &Workspace, named: &[String]) -> Result<Checks
     Ok(Checks::passed(targets.names.len() as u64))
 }
 
-/// Builds the targets, which lints them: they are no members of the workspace, so no other step does.
+/// Builds and lints the targets. They are not members of the workspace, so no other step lints them.
 fn build(workspace: &Workspace) -> Result<Command, Failure> {
     let mut command = workspace.cargo(["build", "--locked", "--release", "--manifest-path", "fuzz/Cargo.toml"]);
     rust::linted(workspace, &mut command);

@@ -573,7 +573,7 @@ fn asked(most: usize, room: usize) -> usize {
     most.saturating_add(USUAL_OVERHEAD).max(SEALED_RECORD).min(room)
 }
 
-/// Delivers plaintext, and keeps in `opened` what there is no room for. Returns whether there was memory for that.
+/// Delivers plaintext. What does not fit goes into `opened`; returns false if there is no memory for it.
 #[inline(always)]
 fn deliver(bytes: &[u8], plain: &mut Plain<'_>, opened: &mut Vec<u8>) -> bool {
     let put = plain.put(bytes);
