@@ -354,7 +354,8 @@ impl Client {
         let (strace, started) = (Strace::count(Process(self.0.id())), Instant::now());
         pass(Duration::from_secs(4));
         let held = started.elapsed();
-        assert!(self.0.try_wait().expect("own child").is_none(), "{state}: it has ended");
+        let ended = self.0.try_wait().expect("own child");
+        assert!(ended.is_none(), "{state}: it has ended: {ended:?}");
         Count { state: state.to_owned(), calls: strace.total(), held }
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -13,6 +15,9 @@ use super::{PATIENCE, Process, Server, TempDir, eventually};
 pub(crate) struct Strace {
     child: Child,
     output: PathBuf,
+    /// The lines that it prints itself. It prints at any time, for instance when it finds a thread in the middle of a call, and
+    /// ends when nobody reads them.
+    lines: Receiver<String>,
     _folder: TempDir,
 }
 
@@ -33,12 +38,14 @@ impl Strace {
             .stderr(Stdio::piped())
             .spawn()
             .expect("strace is installed");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        let strace = Self { child, output, lines, _folder: folder };
         // It says "Process N attached" once it listens.
-        let mut line = String::new();
-        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-        stderr.read_line(&mut line).expect("text");
+        let line = strace.lines.recv_timeout(PATIENCE).expect("strace says that it is attached");
         assert!(line.contains("attached"), "strace: {line}");
-        Self { child, output, _folder: folder }
+        strace
     }
 
     /// Waits until a call has been made to fail `times` times.
@@ -53,9 +60,15 @@ impl Strace {
         Self::attach(process, &["-c"])
     }
 
-    /// How many there were until now, or until the process ended.
+    /// How many there were until now.
     pub(crate) fn total(mut self) -> u64 {
+        let ended = self.child.try_wait().expect("own child");
         self.detach();
+        let lines: Vec<String> = self.lines.iter().collect();
+        assert!(
+            ended.is_none(),
+            "strace ended before it was asked to, so its count is not whole: {ended:?}, {lines:#?}"
+        );
         let table = fs::read_to_string(&self.output).unwrap_or_default();
         // `% time  seconds  usecs/call  calls  errors  syscall`, the last line being the total; no table if there was none.
         let total = table.lines().rev().find(|line| line.trim_end().ends_with("total"));
@@ -63,8 +76,11 @@ impl Strace {
     }
 
     fn detach(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
-        let _ = self.child.wait();
+        // One that has ended has left its number to others.
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+            let _ = self.child.wait();
+        }
     }
 }
 
