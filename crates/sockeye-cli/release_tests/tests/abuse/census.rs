@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -346,7 +346,8 @@ impl Client {
         let mut command = Command::new(sockeye_release_tests::command());
         // On a busy machine it takes a while until its calls are counted.
         command.args(["connect", "--connect-timeout", "300s"]).arg(format!("ws://{to}/")).stdin(Stdio::piped());
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the command starts"))
+        // It says little: the pipe is not full before it is read.
+        Self(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the command starts"))
     }
 
     /// For much less than its own deadlines.
@@ -354,8 +355,10 @@ impl Client {
         let (strace, started) = (Strace::count(Process(self.0.id())), Instant::now());
         pass(Duration::from_secs(4));
         let held = started.elapsed();
-        let ended = self.0.try_wait().expect("own child");
-        assert!(ended.is_none(), "{state}: it has ended: {ended:?}");
+        if let Some(status) = self.0.try_wait().expect("own child") {
+            let errors = io::read_to_string(self.0.stderr.take().expect("piped")).expect("text");
+            panic!("{state}: it has ended ({status}): {errors}");
+        }
         Count { state: state.to_owned(), calls: strace.total(), held }
     }
 }
