@@ -57,4 +57,4 @@ pub use self::server::ServerTlsBuilder;
 pub(crate) use self::choice::Above;
 pub(crate) use self::record::{Front, HEADER, RECORD, SEALED_RECORD, Sealed};
 pub(crate) use self::role::Role;
-pub(crate) use self::session::{CannotSeal, Opened, Sealer, Session};
+pub(crate) use self::session::{CannotSeal, Opened, Sealer, Session, Whole};

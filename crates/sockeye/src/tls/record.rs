@@ -35,6 +35,13 @@ impl Front {
     }
 }
 
+/// Whether the bytes are one record of application data (23), all of it. So [`Front::of`] finds a record of their length, in more steps.
+#[inline(always)]
+pub(super) fn is_one_of_data(bytes: &[u8]) -> bool {
+    let Some([23, 3, _, high, low]) = bytes.first_chunk::<HEADER>() else { return false };
+    bytes.len() <= SEALED_RECORD && usize::from(u16::from_be_bytes([*high, *low])) == bytes.len() - HEADER
+}
+
 /// Sealed bytes that are to leave. Its memory stays initialised, so that sealing clears nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Sealed {

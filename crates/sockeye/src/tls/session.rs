@@ -27,9 +27,9 @@ use rustls::{ClientConfig, CommonState, Error, InvalidMessage, ServerConfig};
 
 use crate::tls::TlsFailure;
 use crate::tls::hello::server_name;
-use crate::tls::record::{Front, HEADER, Sealed};
+use crate::tls::record::{Front, HEADER, Sealed, is_one_of_data};
 use crate::tls::session::states::{
-    Failed, OVERHEAD, Processed, Ready, Rest, Traffic, encode_one, go_on, open_once, seal_once, sealed_bytes,
+    Failed, OVERHEAD, Once, Processed, Ready, Rest, Traffic, encode_one, go_on, open_once, seal_once, sealed_bytes,
     write_once,
 };
 
@@ -50,11 +50,17 @@ impl Opened {
     fn none(was_handshaking: bool) -> Self {
         Self { used: 0, records: 0, fruitless: 0, was_handshaking, result: Ok(()) }
     }
+}
 
-    /// One record, all of it, in a session that is established.
-    pub(crate) fn whole(used: usize, is_fruitless: bool) -> Self {
-        Self { used, records: 1, fruitless: usize::from(is_fruitless), ..Self::none(false) }
-    }
+/// What [`Session::open_whole`] did.
+#[derive(Debug)]
+pub(crate) enum Whole {
+    /// All of the plaintext, which is not empty, is in the room: so many bytes. Nothing else came of the record.
+    Plain(usize),
+    /// So many bytes of plaintext are in the room, and more may be beyond it.
+    Other(usize, Opened),
+    /// Nothing: it is another case.
+    Nothing,
 }
 
 /// One side of one connection.
@@ -205,31 +211,28 @@ impl Session {
         opened
     }
 
-    /// As [`open`](Self::open) in the usual case, in fewer steps: `sealed` is one whole record, and nothing before it is incomplete.
-    /// `None`: it is another case, and nothing was done. `Ok`: all of the record was used. The handshake is done.
+    /// As [`open`](Self::open) in the usual case, in fewer steps: `sealed` is one whole record, nothing before it is incomplete, and neither
+    /// side has closed. The plaintext goes to `room`, which may not be empty; `beyond` gets what has no room there. The handshake is done.
     #[inline(always)]
     pub(crate) fn open_whole(
         &mut self,
         sealed: &mut [u8],
+        room: &mut [u8],
         out: &mut Sealed,
-        mut deliver: impl FnMut(&[u8]),
-    ) -> Option<Result<(), Opened>> {
+        mut beyond: impl FnMut(&[u8]),
+    ) -> Whole {
         debug_assert!(!self.is_handshaking(), "records of a handshake are noted");
-        if self.is_ending() || self.held > 0 || Front::of(sealed) != Front::Record(sealed.len()) {
-            return None;
+        debug_assert!(!room.is_empty(), "without room each record would seem fruitless");
+        if self.is_ending() || self.closed || self.held > 0 || !is_one_of_data(sealed) {
+            return Whole::Nothing;
         }
-        let mut is_fruitless = true;
-        let processed = self.process(sealed, out, &mut |plain: &[u8]| {
-            is_fruitless &= plain.is_empty();
-            deliver(plain);
-        });
-        match processed {
-            Ok(used) if used == sealed.len() => Some(Ok(())),
-            processed => Some(Err(self.opened_otherwise(sealed, processed, out, is_fruitless))),
+        match self.once(sealed, room, out, &mut beyond) {
+            Ok(put) => Whole::Plain(put),
+            Err((put, processed)) => Whole::Other(put, self.opened_otherwise(sealed, processed, out, put == 0)),
         }
     }
 
-    /// Not all of a whole record was used.
+    /// Not all that came of a whole record is plaintext in its room.
     #[cold]
     fn opened_otherwise(
         &mut self,
@@ -331,10 +334,19 @@ impl Session {
         if self.closed {
             return self.process_closed(sealed, out, deliver, &mut |_, _| {});
         }
+        match self.once(sealed, &mut [], out, deliver) {
+            Ok(_) => Ok(sealed.len()),
+            Err((_, processed)) => processed,
+        }
+    }
+
+    /// As [`process`](Self::process), before our close_notify. What has no room is delivered to `beyond`.
+    #[inline(always)]
+    fn once(&mut self, sealed: &mut [u8], room: &mut [u8], out: &mut Sealed, beyond: &mut impl FnMut(&[u8])) -> Once {
         let rest = Rest { out, peer_closed: &mut self.peer_closed };
         match &mut self.side {
-            Side::Server(connection) => open_once(connection, sealed, deliver, rest),
-            Side::Client(connection) => open_once(connection, sealed, deliver, rest),
+            Side::Server(connection) => open_once(connection, sealed, room, beyond, rest),
+            Side::Client(connection) => open_once(connection, sealed, room, beyond, rest),
         }
     }
 

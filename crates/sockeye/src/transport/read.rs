@@ -63,9 +63,13 @@ impl Socket {
                 let (front, back) = halves(rx);
                 let room = &mut front[HEADROOM..];
                 let most = budget.min(room.len());
-                let mut below = io.below(*handle);
-                let received = tls.receive_one(&mut below, readiness, back, most, &mut Plain::to(&mut room[..most]));
+                let received = tls.receive_one(io.below(*handle), readiness, back, &mut room[..most]);
                 let has_unsent = tls.has_unsent();
+                let received = match received {
+                    Ok((bytes, beyond)) if !has_unsent => return read_opened(io, bytes, beyond),
+                    Ok((bytes, beyond)) => Received::Plain(bytes, beyond),
+                    Err(received) => received,
+                };
                 return self.received(io, received, has_unsent);
             }
         }
@@ -157,18 +161,14 @@ impl Socket {
         self.received(io, received, has_unsent)
     }
 
-    /// What a session received.
-    #[inline(always)]
+    /// What a session received. By itself, so that where it is usual plaintext the rest need not be told apart.
+    #[inline(never)]
     fn received(&mut self, io: &mut LoopIo, received: Received, has_unsent: bool) -> Read {
         if has_unsent {
             SocketWriter::new(io, self).send_sealed();
         }
         match received {
-            Received::Plain(bytes, beyond) => {
-                io.meters.statistics.received.bytes += bytes as u64;
-                io.note_effort(beyond as u64);
-                Read::Bytes(bytes)
-            }
+            Received::Plain(bytes, beyond) => read_opened(io, bytes, beyond),
             Received::Sealed(cost) => {
                 io.note_effort(cost as u64);
                 Read::Sealed(cost)
@@ -233,6 +233,14 @@ impl Socket {
         self.drop_unread();
         self.stream.ignore_input();
     }
+}
+
+/// So many bytes were opened, at a cost beyond them of so many.
+#[inline(always)]
+fn read_opened(io: &mut LoopIo, bytes: usize, beyond: usize) -> Read {
+    io.meters.statistics.received.bytes += bytes as u64;
+    io.note_effort(beyond as u64);
+    Read::Bytes(bytes)
 }
 
 /// The halves of the receive buffer: one for plaintext, one for records.

@@ -183,9 +183,12 @@ impl<'a> SocketWriter<'a> {
             return;
         }
         if self.socket.is_clear() {
-            let LoopIo { sys, cork, scratch, pool, .. } = &mut *self.io;
-            let result = send(self.socket, Carry { sys: &mut **sys, scratch, pool }, &[IoSlice::new(cork)]);
-            if matches!(result, Ok(sent) if sent == self.io.cork.len()) && !self.socket.stream.has_sealed() {
+            if !self.socket.stream.is_bare() {
+                return self.reborrow().flush_aside();
+            }
+            let LoopIo { sys, cork, .. } = &mut *self.io;
+            let result = sys.send(self.socket.handle, &[IoSlice::new(cork)]);
+            if matches!(result, Ok(sent) if sent == self.io.cork.len()) {
                 self.io.meters.statistics.sent.bytes += self.io.cork.len() as u64;
                 self.io.cork.clear();
                 return;
@@ -200,6 +203,25 @@ impl<'a> SocketWriter<'a> {
     #[inline(always)]
     pub(crate) fn reborrow(&mut self) -> SocketWriter<'_> {
         SocketWriter { io: self.io, socket: self.socket }
+    }
+
+    /// The same, of a connection that is not plain, or of which something was kept.
+    #[cold]
+    #[inline(never)]
+    fn flush_aside(self) {
+        let Socket { stream, handle, .. } = &mut *self.socket;
+        let LoopIo { sys, cork, scratch, pool, meters, .. } = &mut *self.io;
+        let below = Below { sys: &mut **sys, scratch, pool, handle: *handle, lower: None };
+        let (result, has_sealed) = match stream.only_tls() {
+            Some(tls) => (tls.send_one(below, cork), tls.has_unsent()),
+            None => (stream.send(below, &[IoSlice::new(cork)]), stream.has_sealed()),
+        };
+        if matches!(result, Ok(sent) if sent == cork.len()) && !has_sealed {
+            meters.statistics.sent.bytes += cork.len() as u64;
+            cork.clear();
+            return;
+        }
+        self.flushed_in_part(result);
     }
 
     #[cold]

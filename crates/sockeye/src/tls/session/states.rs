@@ -3,7 +3,7 @@
 use rustls::Error;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, ReadTraffic, UnbufferedStatus, WriteTraffic};
 
 use crate::tls::record::{RECORD, Sealed};
 
@@ -21,7 +21,7 @@ pub(super) trait Traffic {
     fn queue_close_notify(&mut self, out: &mut [u8]) -> Result<usize, EncryptError>;
 }
 
-impl<D> Traffic for rustls::unbuffered::WriteTraffic<'_, D> {
+impl<D> Traffic for WriteTraffic<'_, D> {
     fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> Result<usize, EncryptError> {
         self.encrypt(plain, out)
     }
@@ -76,47 +76,95 @@ pub(super) struct Rest<'a> {
     pub(super) peer_closed: &'a mut bool,
 }
 
-/// Opens a record. That of plaintext is the usual one, and passes here without the states of all others.
+/// A state of rustls, or its failure.
+type State<'c, 'i, D> = Result<ConnectionState<'c, 'i, D>, Error>;
+
+/// What became of a record. `Ok`: it had plaintext, all of which is in the room, and nothing else came of it. `Err`: anything else. Each
+/// with the bytes in the room.
+pub(super) type Once = Result<usize, (usize, Processed)>;
+
+/// Opens a record. That of plaintext is the usual one, and passes here without the states of all others. Plaintext goes to `room`, and
+/// what has no room there to `beyond`.
 #[inline(always)]
 pub(super) fn open_once<R: Records>(
     connection: &mut R,
     sealed: &mut [u8],
-    deliver: &mut impl FnMut(&[u8]),
+    room: &mut [u8],
+    beyond: &mut impl FnMut(&[u8]),
     mut rest: Rest<'_>,
-) -> Processed {
-    let length = sealed.len();
-    let status = connection.records(sealed);
-    let mut used = status.discard;
-    match status.state {
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+) -> Once {
+    let (length, mut put) = (sealed.len(), 0);
+    let UnbufferedStatus { discard: mut used, state } = connection.records(sealed);
+    match reading(state) {
+        Ok(mut traffic) => {
+            let mut bytes = 0;
             while let Some(record) = traffic.next_record() {
                 match record {
                     Ok(record) => {
                         used = used.saturating_add(record.discard);
-                        deliver(record.payload);
+                        bytes += record.payload.len();
+                        put += place(record.payload, &mut room[put..], beyond);
                     }
-                    Err(error) => return Err(Failed::new(used.min(length), error)),
+                    Err(error) => return Err((put, Err(Failed::new(used.min(length), error)))),
+                }
+                // In fewer steps than by taking what is not there.
+                if traffic.peek_len().is_none() {
+                    break;
                 }
             }
             // It left nothing to be sent, which another round would find out.
             if used >= length {
-                return Ok(length);
+                return if put == bytes && put > 0 { Ok(put) } else { Err((put, Ok(length))) };
             }
         }
-        state => match handle(state, deliver, &mut |_, _| {}, &mut rest) {
-            Ok(None) => return Ok(used.min(length)),
-            Ok(Some(more)) => used = used.saturating_add(more).min(length),
-            Err(error) => return Err(Failed::new(used.min(length), error)),
-        },
+        Err(state) => {
+            let mut deliver = |bytes: &[u8]| put += place(bytes, &mut room[put..], beyond);
+            match handle(state, &mut deliver, &mut |_, _| {}, &mut rest) {
+                Ok(None) => return Err((put, Ok(used.min(length)))),
+                Ok(Some(more)) => used = used.saturating_add(more),
+                Err(error) => return Err((put, Err(Failed::new(used.min(length), error)))),
+            }
+        }
     }
-    go_on(connection, sealed, used, deliver, &mut |_, _| {}, &mut rest)
+    let mut deliver = |bytes: &[u8]| put += place(bytes, &mut room[put..], beyond);
+    let processed = go_on(connection, sealed, used, &mut deliver, &mut |_, _| {}, &mut rest);
+    Err((put, processed))
+}
+
+/// Puts plaintext to the front of `room`, and what has no room there to `beyond`. Returns how many bytes are in the room.
+#[inline(always)]
+fn place(plain: &[u8], room: &mut [u8], beyond: &mut impl FnMut(&[u8])) -> usize {
+    let (first, more) = plain.split_at(plain.len().min(room.len()));
+    room[..first.len()].copy_from_slice(first);
+    if !more.is_empty() {
+        beyond(more);
+    }
+    first.len()
+}
+
+/// Takes the usual state apart from all others. By a function, so that none of the others has to be dropped behind the usual one.
+#[inline(always)]
+fn reading<'c, 'i, D>(state: State<'c, 'i, D>) -> Result<ReadTraffic<'c, 'i, D>, State<'c, 'i, D>> {
+    match state {
+        Ok(ConnectionState::ReadTraffic(traffic)) => Ok(traffic),
+        state => Err(state),
+    }
+}
+
+/// The same for sealing.
+#[inline(always)]
+fn writing<'c, 'i, D>(state: State<'c, 'i, D>) -> Result<WriteTraffic<'c, D>, State<'c, 'i, D>> {
+    match state {
+        Ok(ConnectionState::WriteTraffic(traffic)) => Ok(traffic),
+        state => Err(state),
+    }
 }
 
 /// Seals `plain`, if rustls is ready for that and has nothing that goes before it. Returns whether it is sealed.
 #[inline(always)]
 pub(super) fn seal_once<R: Records>(connection: &mut R, plain: &[u8], mut rest: Rest<'_>) -> Result<bool, Box<Failed>> {
-    match connection.records(&mut []).state {
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+    match writing(connection.records(&mut []).state) {
+        Ok(mut traffic) => {
             match traffic.encrypt(plain, rest.out.make_room(sealed_bytes(plain.len()))) {
                 Ok(written) => {
                     rest.out.add(written);
@@ -127,7 +175,7 @@ pub(super) fn seal_once<R: Records>(connection: &mut R, plain: &[u8], mut rest: 
                 Err(_) => Err(Failed::new(0, Error::EncryptError)),
             }
         }
-        state => match handle(state, &mut |_| {}, &mut |_, _| {}, &mut rest) {
+        Err(state) => match handle(state, &mut |_| {}, &mut |_, _| {}, &mut rest) {
             Ok(_) => Ok(false),
             Err(error) => Err(Failed::new(0, error)),
         },
@@ -185,7 +233,7 @@ pub(super) fn go_on<R: Records>(
 /// Does what a state of rustls is for. Returns how many more bytes are done with; `None`: no other state follows.
 #[cold]
 fn handle<D>(
-    state: Result<ConnectionState<'_, '_, D>, Error>,
+    state: State<'_, '_, D>,
     deliver: &mut dyn FnMut(&[u8]),
     ready: &mut Ready<'_>,
     rest: &mut Rest<'_>,

@@ -368,15 +368,27 @@ fn one_whole_record_is_opened_alike_both_ways() {
         ("corrupt", corrupt),
     ];
     for (name, make) in kinds {
-        let found = [false, true].map(|is_short| {
+        // Room for all, for as much as there is, and for a part.
+        let found = [0, 8, 4, 1].map(|room_bytes| {
             let (mut client, mut server) = forged();
             let mut record = make(&mut client);
             let (length, mut plain) = (record.len(), Vec::new());
             let session = &mut server.session;
-            let opened = if is_short {
-                let whole = session.open_whole(&mut record, &mut server.out, |piece| plain.extend_from_slice(piece));
-                let whole = whole.expect("it is one whole record");
-                whole.map_or_else(|opened| opened, |()| Opened::whole(length, plain.is_empty()))
+            let opened = if room_bytes > 0 {
+                let (mut room, mut beyond) = ([0; 8], Vec::new());
+                let room = &mut room[..room_bytes];
+                let whole =
+                    session.open_whole(&mut record, room, &mut server.out, |piece| beyond.extend_from_slice(piece));
+                let (put, opened) = match whole {
+                    Whole::Plain(put) => {
+                        assert!(put > 0 && beyond.is_empty() && !session.has_peer_closed(), "{name}");
+                        (put, Opened { used: length, records: 1, ..Opened::none(false) })
+                    }
+                    Whole::Other(put, opened) => (put, opened),
+                    Whole::Nothing => panic!("{name} is one whole record"),
+                };
+                plain = [&room[..put], &beyond].concat();
+                opened
             } else {
                 session.open(&mut record, usize::MAX, &mut server.out, |piece| plain.extend_from_slice(piece))
             };
@@ -384,16 +396,38 @@ fn one_whole_record_is_opened_alike_both_ways() {
             let failure = opened.result.err().map(|failure| failure.to_string());
             (plain, counts, failure, session.has_peer_closed(), server.out.as_slice().len())
         });
-        assert_eq!(found[0], found[1], "{name}");
+        for short in &found[1..] {
+            assert_eq!(found[0], *short, "{name}");
+        }
     }
     // Less or more than one is not for it.
     let (mut client, mut server) = forged();
     let mut two: Vec<u8> = (0..2).flat_map(|_| client.record(ContentType::ApplicationData, b"data")).collect();
     let one = two.len() / 2;
+    let mut open = |record: &mut [u8]| server.session.open_whole(record, &mut [0; 8], &mut server.out, |_| {});
     for length in (0..one).chain(one + 1..=two.len()) {
-        assert!(server.session.open_whole(&mut two[..length], &mut server.out, |_| {}).is_none(), "{length}");
+        assert!(matches!(open(&mut two[..length]), Whole::Nothing), "{length}");
     }
-    assert!(matches!(server.session.open_whole(&mut two[..one], &mut server.out, |_| {}), Some(Ok(()))));
+    assert!(matches!(open(&mut two[..one]), Whole::Plain(4)));
+}
+
+#[test]
+fn the_short_look_at_a_record_agrees_with_the_long_one() {
+    let most = SEALED_RECORD - HEADER;
+    for kind in 18..=25 {
+        for major in 2..=4 {
+            for length in [0, 1, 0x102, most, most + 1] {
+                let mut bytes = vec![kind, major, 3];
+                bytes.extend_from_slice(&(length as u16).to_be_bytes());
+                for present in [0, 1, HEADER - 1, HEADER, HEADER + length - 1, HEADER + length, HEADER + length + 1] {
+                    bytes.resize(HEADER + length + 1, 0);
+                    let bytes = &bytes[..present];
+                    let is_one = Front::of(bytes) == Front::Record(present);
+                    assert_eq!(is_one_of_data(bytes), is_one && kind == 23, "{kind} {major} {length} {present}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -123,8 +123,19 @@ pub(super) fn ask(below: &mut Below<'_>, readiness: &mut Readiness, room: &mut [
     if below.lower.is_some() {
         return ask_lower(below, readiness, room);
     }
+    ask_socket(below.sys, below.handle, readiness, room)
+}
+
+/// The same, of the socket.
+#[inline(always)]
+pub(super) fn ask_socket(
+    sys: &mut dyn Sys,
+    handle: Handle,
+    readiness: &mut Readiness,
+    room: &mut [u8],
+) -> Result<usize, Received> {
     loop {
-        match below.sys.recv(below.handle, room) {
+        match sys.recv(handle, room) {
             Ok(count) => {
                 if count == 0 || (count < room.len() && readiness.trusts_short_reads()) {
                     readiness.set_readable(false);
@@ -170,7 +181,7 @@ pub(super) fn pass(below: &mut Below<'_>, bytes: &[u8]) -> io::Result<usize> {
 
 /// The same, to the socket.
 #[inline(always)]
-fn send_some(sys: &mut dyn Sys, handle: Handle, bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn send_some(sys: &mut dyn Sys, handle: Handle, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match sys.send(handle, &[IoSlice::new(bytes)]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),

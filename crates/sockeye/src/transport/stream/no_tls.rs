@@ -73,12 +73,11 @@ impl Tls {
 
     pub(in crate::transport) fn receive_one(
         &mut self,
-        _: &mut Below<'_>,
+        _: Below<'_>,
         _: &mut Readiness,
         _: &mut [u8],
-        _: usize,
-        _: &mut Plain<'_>,
-    ) -> Received {
+        _: &mut [u8],
+    ) -> Result<(usize, usize), Received> {
         match *self {}
     }
 
@@ -94,6 +93,10 @@ impl Tls {
     }
 
     pub(in crate::transport) fn send(&mut self, _: &mut Below<'_>, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(in crate::transport) fn send_one(&mut self, _: Below<'_>, _: &[u8]) -> io::Result<usize> {
         match *self {}
     }
 

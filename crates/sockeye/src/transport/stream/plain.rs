@@ -1,6 +1,8 @@
 //! The place of plaintext that was opened.
 #![cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "nothing is opened"))]
 
+use std::collections::TryReserveError;
+
 /// Where plaintext goes, and how much of it may.
 pub(in crate::transport) struct Plain<'a> {
     place: Place<'a>,
@@ -31,9 +33,36 @@ impl<'a> Plain<'a> {
         let bytes = &bytes[..bytes.len().min(self.most - self.filled)];
         match &mut self.place {
             Place::Room(room) => room[self.filled..][..bytes.len()].copy_from_slice(bytes),
-            Place::Behind(buffer) => buffer.extend_from_slice(bytes),
+            Place::Behind(buffer) => append(buffer, bytes),
         }
         self.filled += bytes.len();
         bytes.len()
     }
+}
+
+/// By itself, so that [`Plain::put`] is short enough to be a part of what opens records.
+#[inline(never)]
+fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    buffer.extend_from_slice(bytes);
+}
+
+/// Delivers plaintext. What does not fit goes into `opened`; returns false if there is no memory for it.
+#[inline(always)]
+pub(super) fn deliver(bytes: &[u8], plain: &mut Plain<'_>, opened: &mut Vec<u8>) -> bool {
+    let put = plain.put(bytes);
+    put == bytes.len() || keep(&bytes[put..], opened)
+}
+
+/// Keeps plaintext that there is no room for. Returns whether there was memory for it.
+#[cold]
+#[inline(never)]
+pub(super) fn keep(bytes: &[u8], opened: &mut Vec<u8>) -> bool {
+    grow(opened, bytes).is_ok()
+}
+
+/// Appends to a buffer whose size a peer decides.
+pub(super) fn grow(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), TryReserveError> {
+    buffer.try_reserve(bytes.len())?;
+    buffer.extend_from_slice(bytes);
+    Ok(())
 }

@@ -24,7 +24,7 @@ use crate::transport::pool::Pool;
 use crate::transport::readiness::Readiness;
 use crate::transport::stream::below::{Below, Lower, MOST_KEPT, Received, Scratch, ask, pass, pass_sealed};
 use crate::transport::stream::pieces::{BATCH, Pieces};
-use crate::transport::stream::plain::Plain;
+use crate::transport::stream::plain::{Plain, deliver, grow};
 
 /// A record without plaintext costs as much as moving so many bytes: it may be a change of keys.
 const FRUITLESS: usize = 16 * 1024;
@@ -347,7 +347,11 @@ impl Tls {
             done.used + done.fruitless * FRUITLESS
         };
         let cost = cost.saturating_sub(delivered).max(1);
-        if delivered == 0 { Received::Sealed(cost) } else { self.delivered(delivered, cost) }
+        if delivered == 0 {
+            return Received::Sealed(cost);
+        }
+        self.note_debt(delivered, cost);
+        Received::Plain(delivered, cost)
     }
 
     /// Keeps sealed bytes that were not opened, or gives the memory of those back that were.
@@ -571,20 +575,6 @@ fn without_memory(readiness: &mut Readiness) -> Received {
 /// How many sealed bytes to ask for, for so many of plaintext.
 fn asked(most: usize, room: usize) -> usize {
     most.saturating_add(USUAL_OVERHEAD).max(SEALED_RECORD).min(room)
-}
-
-/// Delivers plaintext. What does not fit goes into `opened`; returns false if there is no memory for it.
-#[inline(always)]
-fn deliver(bytes: &[u8], plain: &mut Plain<'_>, opened: &mut Vec<u8>) -> bool {
-    let put = plain.put(bytes);
-    put == bytes.len() || grow(opened, &bytes[put..]).is_ok()
-}
-
-/// Appends to a buffer whose size a peer decides.
-fn grow(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), TryReserveError> {
-    buffer.try_reserve(bytes.len())?;
-    buffer.extend_from_slice(bytes);
-    Ok(())
 }
 
 /// Gives the memory of a buffer back.
