@@ -52,8 +52,9 @@ pub struct Context {
     pub(crate) wsis: Mutex<HashMap<u64, &'static Wsi>>,
     pub(crate) vhosts: Mutex<Vec<&'static Vhost>>,
     pub(crate) listeners: Mutex<Vec<(ListenerHandle, &'static Vhost)>>,
-    /// Connections that asked for a writeable callback inside one.
+    /// Connections that asked for a writeable callback inside one, and whether there are any.
     later: Mutex<Vec<&'static Wsi>>,
+    has_later: AtomicBool,
     /// The program has ended it, and the thread that is in the service is to do that.
     pub(crate) is_ending: AtomicBool,
     /// A thread waits for the service's descriptor.
@@ -207,12 +208,25 @@ impl Context {
         })
     }
 
+    /// The table of descriptors. Only contexts of 2013 have one, and others do not look.
+    #[inline]
+    pub(crate) fn own_poll(&self) -> Option<MutexGuard<'_, Option<Poll>>> {
+        (self.interface() == Some(Interface::Lws13)).then(|| lock(&self.poll))
+    }
+
     /// What wakes a wait, if the system has it.
+    #[inline]
     pub(crate) fn bell(&self) -> Option<BorrowedFd<'_>> {
-        if self.bell.get().is_none() {
-            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-            let _ = self.bell.set(eventfd(0, flags).ok()?);
+        match self.bell.get() {
+            Some(bell) => Some(bell.as_fd()),
+            None => self.make_bell(),
         }
+    }
+
+    #[cold]
+    fn make_bell(&self) -> Option<BorrowedFd<'_>> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+        let _ = self.bell.set(bell);
         self.bell.get().map(AsFd::as_fd)
     }
 
@@ -270,6 +284,7 @@ impl Context {
             if self.door.is_in_writeable() {
                 if !wsi.wish_later.swap(true, Ordering::AcqRel) {
                     lock(&self.later).push(wsi);
+                    self.has_later.store(true, Ordering::Release);
                 }
                 return;
             }
@@ -305,6 +320,10 @@ impl Context {
 
     /// Asks the loop for what was asked for inside a writeable callback.
     pub(crate) fn ask_later_ones(&self, commands: &mut Commands) {
+        if !self.has_later.load(Ordering::Acquire) {
+            return;
+        }
+        self.has_later.store(false, Ordering::Release);
         let later = std::mem::take(&mut *lock(&self.later));
         for wsi in later {
             // One that has ended since has no such wish.
@@ -409,7 +428,7 @@ impl Context {
         self.connect_seconds.store(0, Ordering::Release);
         self.piece_bytes.store(0, Ordering::Release);
         self.compresses.store(false, Ordering::Release);
-        for flag in [&self.is_ending, &self.is_waiting, &self.has_begun, &self.is_cancelled] {
+        for flag in [&self.is_ending, &self.is_waiting, &self.has_begun, &self.is_cancelled, &self.has_later] {
             flag.store(false, Ordering::Release);
         }
         self.user.store(ptr::null_mut(), Ordering::Release);

@@ -119,7 +119,7 @@ impl Door {
     }
 
     /// What the callback that runs on this thread was lent, if it is one in which this connection may answer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn with_cx<R>(&self, wsi: &Wsi, act: impl FnOnce(&mut Cx<'_>) -> R) -> Option<R> {
         if !self.is_inside() || !ptr::eq(self.cx_of.load(Ordering::Relaxed), wsi) {
             return None;
@@ -128,7 +128,7 @@ impl Door {
     }
 
     /// As [`with_cx`](Self::with_cx), of whichever connection. This thread is inside.
-    #[inline]
+    #[inline(always)]
     fn with_any_cx<R>(&self, act: impl FnOnce(&mut Cx<'_>) -> R) -> Option<R> {
         let pointer = self.cx.load(Ordering::Relaxed);
         if pointer.is_null() {

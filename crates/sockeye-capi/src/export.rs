@@ -1,16 +1,25 @@
 //! What a product exports: functions with the names of a header, which never unwind into C.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::log;
 
 /// Runs one call of a program. A panic is a fault of this library: it is logged, and the call fails.
 #[inline]
-pub fn enter<R>(name: &str, failure: R, call: impl FnOnce() -> R) -> R {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        log::err!("{name} has failed inside the library, which is a fault of it; the context no longer works");
+pub fn enter<R>(name: &'static str, failure: R, call: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        failed(name, panic);
         failure
     })
+}
+
+/// Apart, so that a call that does not fail has nothing ready for it.
+#[cold]
+#[inline(never)]
+fn failed(name: &'static str, panic: Box<dyn Any + Send>) {
+    drop(panic);
+    log::err!("{name} has failed inside the library, which is a fault of it; the context no longer works");
 }
 
 /// Defines functions with C linkage that call functions of this crate:

@@ -75,10 +75,10 @@ impl<T: Default + Sync> Pool<T> {
     /// The record that this is the address of, in use or not. `None`: it is another address.
     #[inline]
     pub(crate) fn find(&self, pointer: *const T) -> Option<&'static T> {
-        match self.last.get() {
-            Some(last) if ptr::eq(last, pointer) => Some(last),
-            _ => self.search(pointer),
-        }
+        let last = self.last.get();
+        // No record is at the address null: where nothing was named, a null pointer finds nothing.
+        let address = last.map_or(ptr::null(), ptr::from_ref);
+        if ptr::eq(address, pointer) { last } else { self.search(pointer) }
     }
 
     /// This record will be looked for next, as that of a callback is.
@@ -87,6 +87,8 @@ impl<T: Default + Sync> Pool<T> {
         self.last.set(Some(record));
     }
 
+    /// Apart, so that a call about the connection of the callback has little to prepare.
+    #[inline(never)]
     fn search(&self, pointer: *const T) -> Option<&'static T> {
         let chunk = pointer.addr() & !(CHUNK - 1);
         let recent = &self.recent[(chunk / CHUNK) % self.recent.len()];

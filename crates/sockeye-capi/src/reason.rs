@@ -24,8 +24,12 @@ macro_rules! reasons {
         impl Reason {
             pub(crate) const fn number(self, interface: Interface) -> Option<c_int> {
                 const NONE: c_int = -1;
-                let number = match (self, interface) {
-                    $((Self::$name, Interface::Lws13) => $lws13, (Self::$name, Interface::Lws17) => $lws17,)*
+                // In the order of the reasons.
+                const NUMBERS: &[[c_int; 2]] = &[$([$lws13, $lws17],)*];
+                let [lws13, lws17] = NUMBERS[self as usize];
+                let number = match interface {
+                    Interface::Lws13 => lws13,
+                    Interface::Lws17 => lws17,
                 };
                 if number == NONE { None } else { Some(number) }
             }

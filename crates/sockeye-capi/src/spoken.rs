@@ -12,7 +12,7 @@ use sockeye::{
     Request, Tx,
 };
 
-use crate::callbacks::{With, call};
+use crate::callbacks::{With, call, call_of};
 use crate::context::Context;
 use crate::face::Face;
 use crate::lock::lock;
@@ -50,6 +50,19 @@ struct Piece<'p> {
     is_binary: bool,
 }
 
+impl<'p> Piece<'p> {
+    /// A part of what has arrived; `behind` more bytes of that follow.
+    fn of(fragment: &Fragment<'_>, bytes: &'p [u8], is_first: bool, behind: usize) -> Self {
+        Self {
+            bytes,
+            is_first,
+            is_last: fragment.last,
+            remaining: fragment.remaining + behind as u64,
+            is_binary: fragment.kind == MessageKind::Binary,
+        }
+    }
+}
+
 impl Spoken {
     pub(crate) fn new(context: &'static Context, face: &'static dyn Face) -> Self {
         Self { context, face, gathers: face.gathers(), scratch: vec![0; ROOM + piece_bytes(context) + 1] }
@@ -60,10 +73,13 @@ impl Spoken {
         let Some(protocol) = wsi.protocol.get().filter(|_| !self.context.is_ending.load(Ordering::Relaxed)) else {
             return Ok(());
         };
-        let wants_end = self.context.door.lend_cx(wsi, cx, || call(protocol, wsi, reason, with)) != 0;
+        let wants_end =
+            self.context.door.lend_cx(wsi, cx, || call_of(Some(self.context), protocol, Some(wsi), reason, with)) != 0;
         if wants_end { end(cx, wsi) } else { Ok(()) }
     }
 
+    /// Compiled in place for the message that is one piece; see [`next_piece`](Self::next_piece).
+    #[inline(always)]
     fn piece(&mut self, cx: &mut Cx<'_>, wsi: &'static Wsi, piece: &Piece<'_>) -> Result<(), Close> {
         let len = piece.bytes.len();
         self.scratch[ROOM..ROOM + len].copy_from_slice(piece.bytes);
@@ -76,6 +92,53 @@ impl Spoken {
         let client = wsi.is_client.load(Ordering::Relaxed);
         let reason = if client { Reason::ClientReceive } else { Reason::Receive };
         self.tell(cx, wsi, reason, With::user_of(wsi).input(input, len))
+    }
+
+    /// As [`piece`](Self::piece), for one of several.
+    #[inline(never)]
+    fn next_piece(&mut self, cx: &mut Cx<'_>, wsi: &'static Wsi, piece: &Piece<'_>) -> Result<(), Close> {
+        self.piece(cx, wsi, piece)
+    }
+
+    /// Puts what has arrived of a frame behind what was gathered of it, and tells the pieces that are whole. `None`: nothing was
+    /// gathered, and nothing needs to be.
+    #[inline(never)]
+    fn gather(&mut self, cx: &mut Cx<'_>, wsi: &'static Wsi, fragment: &Fragment<'_>) -> Option<Result<(), Close>> {
+        let bytes = fragment.payload.as_bytes();
+        let mut gathered = std::mem::take(&mut wsi.rest().gathered);
+        if gathered.is_empty() && (fragment.remaining == 0 || bytes.len() >= PIECE_BYTES) {
+            return None;
+        }
+        // Whether the message begins with the piece is kept with its beginning.
+        let is_first = fragment.first || (!gathered.is_empty() && wsi.is_first.load(Ordering::Relaxed));
+        gathered.extend_from_slice(bytes);
+        wsi.is_first.store(is_first, Ordering::Relaxed);
+        let told = self.tell_gathered(cx, wsi, fragment, &mut gathered, is_first);
+        wsi.is_gathering.store(!gathered.is_empty(), Ordering::Relaxed);
+        if !gathered.is_empty() {
+            wsi.rest().gathered = gathered;
+        }
+        Some(told)
+    }
+
+    /// Tells what has arrived in pieces of at most `most` bytes.
+    #[inline(never)]
+    fn in_pieces(
+        &mut self,
+        cx: &mut Cx<'_>,
+        wsi: &'static Wsi,
+        fragment: &Fragment<'_>,
+        most: usize,
+    ) -> Result<(), Close> {
+        let (mut rest, mut is_first) = (fragment.payload.as_bytes(), fragment.first);
+        loop {
+            let (bytes, behind) = rest.split_at(most.min(rest.len()));
+            self.next_piece(cx, wsi, &Piece::of(fragment, bytes, is_first, behind.len()))?;
+            if behind.is_empty() || wsi.is_closing.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            (rest, is_first) = (behind, false);
+        }
     }
 
     /// Tells what was gathered of a frame, whole pieces or all of it. `remaining` bytes of the frame have not arrived.
@@ -99,7 +162,7 @@ impl Spoken {
             let bytes = &gathered[told..told + len];
             let is_binary = fragment.kind == MessageKind::Binary;
             let piece = Piece { bytes, is_first, is_last: fragment.last && rest == len, remaining, is_binary };
-            self.piece(cx, wsi, &piece)?;
+            self.next_piece(cx, wsi, &piece)?;
             (told, is_first) = (told + len, false);
             if told == gathered.len() || wsi.is_closing.load(Ordering::Relaxed) {
                 break;
@@ -277,39 +340,16 @@ impl Protocol for Spoken {
         let wsi = *session;
         let bytes = fragment.payload.as_bytes();
         if self.gathers && (fragment.remaining > 0 || wsi.is_gathering.load(Ordering::Relaxed)) {
-            let mut gathered = std::mem::take(&mut wsi.rest().gathered);
-            // Whether the message begins with the piece is kept with its beginning.
-            let is_first = fragment.first || (!gathered.is_empty() && wsi.is_first.load(Ordering::Relaxed));
-            if !gathered.is_empty() || (fragment.remaining > 0 && bytes.len() < PIECE_BYTES) {
-                gathered.extend_from_slice(bytes);
-                wsi.is_first.store(is_first, Ordering::Relaxed);
-                let told = self.tell_gathered(cx, wsi, &fragment, &mut gathered, is_first);
-                wsi.is_gathering.store(!gathered.is_empty(), Ordering::Relaxed);
-                if !gathered.is_empty() {
-                    wsi.rest().gathered = gathered;
-                }
+            if let Some(told) = self.gather(cx, wsi, &fragment) {
                 return told;
             }
         }
         // A program may want less than the loop gives.
         let most = wsi.protocol.get().map_or(0, |protocol| protocol.piece_bytes.load(Ordering::Relaxed));
-        let most = if most == 0 { usize::MAX } else { most };
-        let (mut rest, mut is_first) = (bytes, fragment.first);
-        loop {
-            let (bytes, behind) = rest.split_at(most.min(rest.len()));
-            let piece = Piece {
-                bytes,
-                is_first,
-                is_last: fragment.last,
-                remaining: fragment.remaining + behind.len() as u64,
-                is_binary: fragment.kind == MessageKind::Binary,
-            };
-            self.piece(cx, wsi, &piece)?;
-            if behind.is_empty() || wsi.is_closing.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            (rest, is_first) = (behind, false);
+        if most > 0 && bytes.len() > most {
+            return self.in_pieces(cx, wsi, &fragment, most);
         }
+        self.piece(cx, wsi, &Piece::of(&fragment, bytes, fragment.first, 0))
     }
 
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, tx: Tx<'_>) -> Result<(), Close> {

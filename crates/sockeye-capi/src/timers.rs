@@ -40,6 +40,11 @@ impl Schedule {
         self.due.first_key_value().map(|(key, _)| key.0)
     }
 
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
     /// The order in which those are due that are scheduled now: [`fire`](Self::fire) goes no further, so that a timer that
     /// schedules itself for now does not hold the loop up.
     #[must_use]

@@ -9,7 +9,7 @@ use sockeye::poll::Ready;
 use sockeye::{Close, CloseCode, Error, Service};
 
 use crate::callbacks::{With, call};
-use crate::context::{Context, Movable};
+use crate::context::{CONTEXTS, Context, Movable};
 use crate::hook::Hook;
 use crate::lock::lock;
 use crate::log;
@@ -57,7 +57,7 @@ impl Context {
         let mut guard = self.lock_inner();
         let inner = guard.as_mut().ok_or(Turn::Ended)?;
         let timeout = inner.service.next_timeout();
-        let descriptor = match lock(&self.poll).as_ref() {
+        let descriptor = match self.own_poll().as_deref().and_then(Option::as_ref) {
             Some(poll) => poll.descriptor(),
             None => inner.service.descriptor().map_or(-1, |fd| fd.as_raw_fd()),
         };
@@ -79,6 +79,7 @@ impl Context {
         }
         let mut guard = self.lock_inner();
         let Some(inner) = guard.as_mut() else { return Turn::Ended };
+        CONTEXTS.remember(self);
         let result = {
             let _inside = self.door.enter();
             let result = self.work(&mut inner.service, work);
@@ -113,9 +114,9 @@ impl Context {
             Work::Descriptor(fd, _) if self.is_clock(fd) => {}
             Work::Descriptor(fd, ready) => report(service, fd, ready),
             Work::Any => {
-                if let Some(Err(error)) =
-                    lock(&self.poll).as_mut().map(|poll| poll.look(|fd, ready| report(service, fd, ready)))
-                {
+                let mut poll = self.own_poll();
+                let poll = poll.as_deref_mut().and_then(Option::as_mut);
+                if let Some(Err(error)) = poll.map(|poll| poll.look(|fd, ready| report(service, fd, ready))) {
                     log::err!("the descriptors cannot be asked: {error}");
                 }
             }
@@ -129,9 +130,10 @@ impl Context {
     }
 
     /// Has the clock ring when the service is due.
+    #[inline]
     pub(crate) fn set_clock(&self, inner: Option<&mut Movable>) {
-        let Some(inner) = inner else { return };
-        if let Some(poll) = lock(&self.poll).as_mut() {
+        let Some((inner, mut poll)) = inner.zip(self.own_poll()) else { return };
+        if let Some(poll) = poll.as_mut() {
             poll.set_clock(inner.service.next_timeout());
         }
     }

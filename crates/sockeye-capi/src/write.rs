@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sockeye::proto::conn::ControlPayload;
-use sockeye::proto::wire::MessageKind;
+use sockeye::proto::wire::{MessageKind, utf8};
 use sockeye::{Close, Commands, ConnId, Cx, Tx};
 
 use crate::context::Context;
@@ -30,7 +30,34 @@ pub(crate) enum WriteError {
 }
 
 /// Writes a frame of the program. All of it is accepted, or nothing.
+#[inline]
 pub(crate) fn write(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]) -> Result<(), WriteError> {
+    match kind {
+        Kind::Message(kind) if is_last && answers(wsi, kind, payload) => Ok(()),
+        _ => write_any(wsi, kind, is_last, payload),
+    }
+}
+
+/// The usual answer: a short message, inside the callback that tells of another, with nothing before it. Returns whether it was
+/// sent. All that can be otherwise is asked in [`write_any`].
+#[inline]
+fn answers(wsi: &'static Wsi, kind: MessageKind, payload: &[u8]) -> bool {
+    if payload.len() >= SHORT || !is_writable(wsi) || wsi.queued.load(Ordering::Relaxed) > 0 {
+        return false;
+    }
+    // Only this thread sends what waits: what another begins now goes behind.
+    if wsi.is_mid_message.load(Ordering::Relaxed) || (kind == MessageKind::Text && utf8::check(payload).is_err()) {
+        return false;
+    }
+    let Some(context) = wsi.context() else { return false };
+    context.door.with_cx(wsi, |cx| cx.answer_short(kind, payload)) == Some(true)
+}
+
+/// Longer answers are not among the short ones of the core ([`Cx::answer_short`]).
+const SHORT: usize = 126;
+
+#[inline(never)]
+fn write_any(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]) -> Result<(), WriteError> {
     let context = wsi.context().ok_or(WriteError::NotOpen)?;
     let id = wsi.id();
     if !is_writable(wsi) {
@@ -113,7 +140,7 @@ fn is_writable(wsi: &Wsi) -> bool {
 /// MUST _Fail the WebSocket Connection_". The libraries of old sent what they were given, so programs send bytes as text, and do not look
 /// at the kind where they receive them: bytes reach them as what they are.
 fn kind_of(kind: Kind, payload: &[u8]) -> Kind {
-    let is_text = kind != Kind::Message(MessageKind::Text) || std::str::from_utf8(payload).is_ok();
+    let is_text = kind != Kind::Message(MessageKind::Text) || utf8::check(payload).is_ok();
     if is_text {
         return kind;
     }

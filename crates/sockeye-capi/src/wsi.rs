@@ -21,7 +21,7 @@ use crate::protocol::CProtocol;
 
 pub(crate) static WSIS: Pool<Wsi> = Pool::new();
 
-/// Where a connection is in its life.
+/// Where a connection is in its life. Those that stand for none come first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Phase {
@@ -159,6 +159,12 @@ impl Wsi {
     #[inline]
     pub(crate) fn find(pointer: *const Self) -> Option<&'static Self> {
         WSIS.find(pointer).filter(|wsi| wsi.phase.load(Ordering::Acquire) != Phase::Free as u8)
+    }
+
+    /// As [`find`](Self::find), if it stands for a connection.
+    #[inline]
+    pub(crate) fn find_connection(pointer: *const Self) -> Option<&'static Self> {
+        WSIS.find(pointer).filter(|wsi| wsi.phase.load(Ordering::Acquire) > Phase::Placeholder as u8)
     }
 
     #[inline]

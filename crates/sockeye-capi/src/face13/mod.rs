@@ -96,7 +96,7 @@ impl Face for Lws13 {
 
 /// The connection of a pointer of the program's, if it is one and not a record without a connection.
 fn connection(pointer: *const Wsi) -> Option<&'static Wsi> {
-    Wsi::find(pointer).filter(|wsi| !wsi.is(crate::wsi::Phase::Placeholder))
+    Wsi::find_connection(pointer)
 }
 
 /// The block of a connection, if there is one.

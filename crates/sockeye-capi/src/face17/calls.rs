@@ -237,8 +237,7 @@ pub unsafe fn is_first_fragment(wsi: *mut Wsi) -> c_int {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn is_final_fragment(wsi: *mut Wsi) -> c_int {
-    let is_final = |wsi: &Wsi| wsi.is_final.load(Ordering::Relaxed) && wsi.remaining.load(Ordering::Relaxed) == 0;
-    connection(wsi).is_some_and(is_final).into()
+    connection(wsi).is_some_and(|wsi| wsi.is_final.load(Ordering::Relaxed)).into()
 }
 
 /// What the Close frame says, if the callback then wants the end.

@@ -35,7 +35,7 @@ use crate::heads::Head;
 use crate::protocol::CProtocol;
 use crate::reason::Reason;
 use crate::spoken::tell_destroyed;
-use crate::wsi::{Phase, Wsi};
+use crate::wsi::Wsi;
 
 use self::exchange::Exchange;
 use self::types::HtmlArgs;
@@ -159,7 +159,7 @@ fn fields_of(lines: &[u8]) -> Option<Fields> {
 
 /// The connection of a pointer of the program's, if it is one and not a record without a connection.
 fn connection(pointer: *const Wsi) -> Option<&'static Wsi> {
-    Wsi::find(pointer).filter(|wsi| !wsi.is(Phase::Placeholder))
+    Wsi::find_connection(pointer)
 }
 
 #[cfg(test)]

@@ -23,10 +23,15 @@ use super::helpers::now_usecs;
 use super::types::{Dll2, Sul, SulCallback};
 
 /// Tells the protocols of a context that it has begun, once: before its first turn, or before a connection of the program's.
+#[inline]
 pub(super) fn begin(context: &'static Context) {
-    if context.has_begun.load(Ordering::Acquire) {
-        return;
+    if !context.has_begun.load(Ordering::Acquire) {
+        begin_now(context);
     }
+}
+
+#[cold]
+fn begin_now(context: &'static Context) {
     // Under the lock, so that another thread that finds it begun does nothing before the protocols know.
     context.between(|| {
         if !context.has_begun.swap(true, Ordering::AcqRel) {
@@ -71,7 +76,10 @@ pub unsafe fn wait_begin(context: *mut Context, timeout: c_int, fds: *mut libc::
         caller::set(count, 2);
     }
     // Rounded up, so that what is due is due then.
-    wait_for.map_or(-1, |wait| c_int::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX))
+    wait_for.map_or(-1, |wait| {
+        let millis = wait.as_secs().saturating_mul(1000).saturating_add(wait.subsec_micros().div_ceil(1000).into());
+        c_int::try_from(millis).unwrap_or(c_int::MAX)
+    })
 }
 
 /// Has the shim return `result` without waiting.
@@ -152,7 +160,13 @@ fn tell_cancelled(context: &'static Context) -> bool {
 
 /// Calls the timers that are due. Returns whether the context is still there.
 fn fire(context: &'static Context) -> bool {
-    let mark = lock(&context.schedule).mark();
+    let mark = {
+        let schedule = lock(&context.schedule);
+        if schedule.is_empty() {
+            return true;
+        }
+        schedule.mark()
+    };
     loop {
         let due = lock(&context.schedule).fire(now_usecs(), mark);
         let Some(node) = due else { return true };

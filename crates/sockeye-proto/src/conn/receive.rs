@@ -34,7 +34,7 @@ impl Connection {
     pub fn receive<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         match self.receive_whole(input) {
             Some(payload) => Ok(Some(Event::Fragment(Fragment::whole(payload?)))),
-            None => self.receive_any(input),
+            None => self.receive_other(input),
         }
     }
 
@@ -48,8 +48,26 @@ impl Connection {
         if self.receiver.stage != Stage::Idle {
             return None;
         }
+        self.whole_within(input, self.limits.message_bytes)
+    }
+
+    /// What is not received by the fast path: a message that is one piece where pieces are limited, or anything else. Neither is
+    /// in the fast path, so that where pieces may have any length nothing is asked about them.
+    #[inline(never)]
+    fn receive_other<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
+        if self.receiver.stage == Stage::IdleInPieces {
+            let most = self.receiver.most(self.limits.piece_bytes);
+            if let Some(payload) = self.whole_within(input, self.limits.message_bytes.min(most as u64)) {
+                return Ok(Some(Event::Fragment(Fragment::whole(payload?))));
+            }
+        }
+        self.receive_any(input)
+    }
+
+    #[inline(always)]
+    fn whole_within<'b>(&mut self, input: &mut Input<'b>, most: u64) -> Option<Result<Payload<'b>, Violation>> {
         let whole = WholeFrame::of(input.data(), self.role)?;
-        if whole.len as u64 > self.limits.message_bytes {
+        if whole.len as u64 > most {
             return None;
         }
         let bytes = input.take_after(whole.header_len, whole.len);
@@ -84,7 +102,7 @@ impl Connection {
                     self.receiver.between_frames(self.limits.piece_bytes);
                     continue;
                 }
-                Stage::Idle | Stage::Header => self.receive_frame(input),
+                Stage::Idle | Stage::IdleInPieces | Stage::Header => self.receive_frame(input),
                 Stage::Payload => self.receive_piece(input),
             };
             match step {

@@ -54,6 +54,9 @@ pub(super) enum Stage {
     /// fast path may run.
     #[default]
     Idle,
+    /// As `Idle`, but a piece may not be longer than [`ProtocolLimits::piece_bytes`](crate::limits::ProtocolLimits::piece_bytes):
+    /// the fast path is for messages that are one piece.
+    IdleInPieces,
     /// A header is next.
     Header,
     /// A header or control frame is next, and its beginning is in `tail`.
@@ -74,7 +77,7 @@ impl Receiver {
 
     /// The longest piece that is reported is another from now on.
     pub(super) fn pieces_change(&mut self, piece_bytes: Option<usize>) {
-        if matches!(self.stage, Stage::Idle | Stage::Header) {
+        if matches!(self.stage, Stage::Idle | Stage::IdleInPieces | Stage::Header) {
             self.between_frames(piece_bytes);
         }
     }
@@ -88,7 +91,7 @@ impl Receiver {
     pub(super) fn ignore_data(&mut self) {
         self.ignores_data = true;
         self.has_more = false;
-        if self.stage == Stage::Idle {
+        if matches!(self.stage, Stage::Idle | Stage::IdleInPieces) {
             self.stage = Stage::Header;
         }
     }
@@ -123,8 +126,12 @@ impl Receiver {
 
     /// A frame has ended: sets the stage for the next header.
     pub(super) fn between_frames(&mut self, piece_bytes: Option<usize>) {
-        let is_fast = self.kind.is_none() && !self.ignores_data && piece_bytes.is_none();
-        self.stage = if is_fast { Stage::Idle } else { Stage::Header };
+        let is_fast = self.kind.is_none() && !self.ignores_data;
+        self.stage = match piece_bytes {
+            None if is_fast => Stage::Idle,
+            Some(_) if is_fast => Stage::IdleInPieces,
+            _ => Stage::Header,
+        };
     }
 
     /// Checks that a frame with `opcode` may come next.

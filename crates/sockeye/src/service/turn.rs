@@ -113,15 +113,7 @@ impl Service {
     fn wait(&mut self, timeout: Option<Duration>, follows: bool) -> Result<(), Error> {
         // A drained service has nothing to wait for.
         let timeout = if self.is_drained() { Some(Duration::ZERO) } else { timeout };
-        let own = self.next_deadline().map(|at| {
-            // The clock was read at the end of the last turn.
-            let now = self.ended_at.filter(|_| follows).unwrap_or_else(|| self.env.io.sys.now());
-            at.saturating_duration_since(now)
-        });
-        let timeout = match (timeout, own) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let timeout = self.no_longer_than(timeout, follows);
         let result = self.env.io.sys.wait(timeout, &mut self.events);
         self.crowded = self.events.len() >= EVENTS_PER_WAIT;
         self.env.state.now = self.env.io.sys.now();
@@ -134,6 +126,24 @@ impl Service {
                 Ok(())
             }
             Err(error) => Err(Error::poll(error)),
+        }
+    }
+
+    /// How long to wait: until the next deadline, and not longer than the caller wants.
+    #[inline]
+    fn no_longer_than(&mut self, timeout: Option<Duration>, follows: bool) -> Option<Duration> {
+        if timeout == Some(Duration::ZERO) {
+            // Who waits elsewhere only wants what is ready: no deadline makes that less.
+            return timeout;
+        }
+        let own = self.next_deadline().map(|at| {
+            // The clock was read at the end of the last turn.
+            let now = self.ended_at.filter(|_| follows).unwrap_or_else(|| self.env.io.sys.now());
+            at.saturating_duration_since(now)
+        });
+        match (timeout, own) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
         }
     }
 

@@ -94,6 +94,38 @@ fn pieces_are_as_long_as_the_limit_allows() {
 }
 
 #[test]
+fn messages_of_one_piece_and_longer_ones_take_turns() {
+    for (piece_bytes, message_bytes, whole) in [(5, 100, 5), (3, 100, 4), (100, 6, 6), (usize::MAX, 7, 7)] {
+        let limits = ProtocolLimits { piece_bytes: Some(piece_bytes), message_bytes, ..ProtocolLimits::default() };
+        let mut connection = with_limits(Role::Server, limits);
+        for len in [whole, whole + 1, whole] {
+            let mut buffer = [vec![0; HEADROOM], frame(Role::Server, 0x82, &vec![7; len])].concat();
+            let mut input = Input::new(&mut buffer, HEADROOM);
+            if len as u64 > message_bytes {
+                assert_eq!(connection.receive(&mut input), Err(Violation::MessageTooBig));
+                break;
+            }
+            let mut pieces = Vec::new();
+            while let Some(Event::Fragment(fragment)) = connection.receive(&mut input).unwrap() {
+                assert_eq!((fragment.first, fragment.last), (pieces.is_empty(), fragment.remaining == 0));
+                pieces.push(fragment.payload.as_bytes().to_vec());
+            }
+            assert_eq!((pieces[0].len(), pieces.concat()), (whole, vec![7; len]));
+        }
+    }
+}
+
+#[test]
+fn the_pieces_of_an_unfinished_message_come_before_another() {
+    let limits = ProtocolLimits { piece_bytes: Some(10), ..ProtocolLimits::default() };
+    let mut connection = with_limits(Role::Server, limits);
+    let mut buffer = [vec![0; HEADROOM], frame(Role::Server, 0x02, b"a"), frame(Role::Server, 0x82, b"b")].concat();
+    let mut input = Input::new(&mut buffer, HEADROOM);
+    assert!(connection.receive(&mut input).unwrap().is_some());
+    assert_eq!(connection.receive(&mut input), Err(Violation::MessageUnfinished));
+}
+
+#[test]
 fn another_length_is_for_the_next_piece() {
     let mut connection = open(Role::Server);
     let set = |connection: &mut Connection, piece_bytes| {
