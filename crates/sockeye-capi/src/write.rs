@@ -242,7 +242,8 @@ fn ping(tx: &mut Option<Tx<'_>>, payload: ControlPayload) {
     }
 }
 
-/// Pings and pongs keep their place among the frames of the program.
+/// Pings and pongs keep their place among frames that wait, and a ping in a writeable callback. Else they go after the callback, and so
+/// behind what it writes: RFC 6455 section 5.4 allows control frames between any others.
 fn control(context: &'static Context, wsi: &'static Wsi, kind: Kind, payload: &[u8]) -> Result<(), WriteError> {
     // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
     let control = ControlPayload::new(payload).map_err(|_| WriteError::TooLong)?;
