@@ -14,7 +14,7 @@ pub fn enter<R>(name: &'static str, failure: R, call: impl FnOnce() -> R) -> R {
     })
 }
 
-/// Apart, so that a call that does not fail has nothing ready for it.
+/// Not inlined, so that calls that do not fail stay short.
 #[cold]
 #[inline(never)]
 fn failed(name: &'static str, panic: Box<dyn Any + Send>) {

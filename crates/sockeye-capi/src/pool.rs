@@ -87,7 +87,7 @@ impl<T: Default + Sync> Pool<T> {
         self.last.set(Some(record));
     }
 
-    /// Apart, so that a call about the connection of the callback has little to prepare.
+    /// Not inlined, so that [`find`](Self::find) stays short for the record that was named last.
     #[inline(never)]
     fn search(&self, pointer: *const T) -> Option<&'static T> {
         let chunk = pointer.addr() & !(CHUNK - 1);

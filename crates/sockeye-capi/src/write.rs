@@ -45,7 +45,7 @@ fn answers(wsi: &'static Wsi, kind: MessageKind, payload: &[u8]) -> bool {
     if payload.len() >= SHORT || !is_writable(wsi) || wsi.queued.load(Ordering::Relaxed) > 0 {
         return false;
     }
-    // Only this thread sends what waits: what another begins now goes behind.
+    // Only this thread sends. What another thread writes from now on is queued behind this message.
     if wsi.is_mid_message.load(Ordering::Relaxed) || (kind == MessageKind::Text && utf8::check(payload).is_err()) {
         return false;
     }
@@ -72,7 +72,7 @@ fn write_any(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]) -> Re
     let is_whole = is_last && matches!(kind, Kind::Message(_));
     let waits = || wsi.queued.load(Ordering::Relaxed) > 0;
     if is_whole && way != Way::Queue && !waits() && !wsi.is_mid_message.load(Ordering::Relaxed) {
-        // Only this thread sends what waits: what another begins now goes behind.
+        // Only this thread sends. What another thread writes from now on is queued behind this message.
         send_now(context, wsi, way, kind, is_last, payload);
         return Ok(());
     }

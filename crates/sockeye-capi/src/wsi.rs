@@ -21,7 +21,7 @@ use crate::protocol::CProtocol;
 
 pub(crate) static WSIS: Pool<Wsi> = Pool::new();
 
-/// Where a connection is in its life. Those that stand for none come first.
+/// Where a connection is in its life. Phases of records that stand for no connection come first: [`Wsi::find_connection`] compares.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Phase {

@@ -133,7 +133,7 @@ impl Service {
     #[inline]
     fn no_longer_than(&mut self, timeout: Option<Duration>, follows: bool) -> Option<Duration> {
         if timeout == Some(Duration::ZERO) {
-            // Who waits elsewhere only wants what is ready: no deadline makes that less.
+            // The caller does not wait, so no deadline can make the wait shorter.
             return timeout;
         }
         let own = self.next_deadline().map(|at| {

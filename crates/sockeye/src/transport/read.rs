@@ -161,7 +161,7 @@ impl Socket {
         self.received(io, received, has_unsent)
     }
 
-    /// What a session received. By itself, so that where it is usual plaintext the rest need not be told apart.
+    /// Handles what a session received. Not inlined, so that the usual case, plaintext, stays short.
     #[inline(never)]
     fn received(&mut self, io: &mut LoopIo, received: Received, has_unsent: bool) -> Read {
         if has_unsent {

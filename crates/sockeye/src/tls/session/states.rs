@@ -107,7 +107,7 @@ pub(super) fn open_once<R: Records>(
                     }
                     Err(error) => return Err((put, Err(Failed::new(used.min(length), error)))),
                 }
-                // In fewer steps than by taking what is not there.
+                // Cheaper than another `next_record`, which would find nothing.
                 if traffic.peek_len().is_none() {
                     break;
                 }

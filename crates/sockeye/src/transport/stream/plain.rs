@@ -40,20 +40,20 @@ impl<'a> Plain<'a> {
     }
 }
 
-/// By itself, so that [`Plain::put`] is short enough to be a part of what opens records.
+/// A function of its own, so that [`Plain::put`] stays short enough to be inlined where records are opened.
 #[inline(never)]
 fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
     buffer.extend_from_slice(bytes);
 }
 
-/// Delivers plaintext. What does not fit goes into `opened`; returns false if there is no memory for it.
+/// Puts plaintext into `plain`, and what has no room there into `opened`. Returns false if there is no memory for that.
 #[inline(always)]
 pub(super) fn deliver(bytes: &[u8], plain: &mut Plain<'_>, opened: &mut Vec<u8>) -> bool {
     let put = plain.put(bytes);
     put == bytes.len() || keep(&bytes[put..], opened)
 }
 
-/// Keeps plaintext that there is no room for. Returns whether there was memory for it.
+/// Appends plaintext to `opened`. Returns false if there is no memory for it.
 #[cold]
 #[inline(never)]
 pub(super) fn keep(bytes: &[u8], opened: &mut Vec<u8>) -> bool {

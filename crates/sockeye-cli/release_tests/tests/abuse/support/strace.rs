@@ -15,8 +15,8 @@ use super::{PATIENCE, Process, Server, TempDir, eventually};
 pub(crate) struct Strace {
     child: Child,
     output: PathBuf,
-    /// The lines that it prints itself. It prints at any time, for instance when it finds a thread in the middle of a call, and
-    /// ends when nobody reads them.
+    /// What it prints on standard error. It may print at any time, for instance when a thread is inside a system call, and a closed
+    /// pipe would end it (SIGPIPE).
     lines: Receiver<String>,
     _folder: TempDir,
 }
