@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sockeye::Connect;
+use sockeye::client::Timeouts;
 use sockeye::sys::Address;
 
 use crate::callbacks::{With, call};
@@ -175,7 +176,11 @@ fn description(context: &Context, vhost: &Vhost, wanted: &Wanted<'_>) -> Result<
         0 => CONNECT_SECONDS,
         seconds => seconds,
     };
-    connect = connect.timeout(Duration::from_secs(seconds.into())).map_err(|error| error.to_string())?;
+    let time = Duration::from_secs(seconds.into());
+    connect = connect
+        .timeout(time)
+        .and_then(|connect| connect.timeouts(Timeouts::each(time)))
+        .map_err(|error| error.to_string())?;
     if is_tls {
         let trusts_any = wanted.ssl & (client::ALLOW_SELFSIGNED | client::ALLOW_INSECURE) != 0;
         if !trusts_any && wanted.ssl & (client::ALLOW_EXPIRED | client::SKIP_SERVER_CERT_HOSTNAME_CHECK) != 0 {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use sockeye::Connect;
-use sockeye::client::Proxy;
+use sockeye::client::{Proxy, Timeouts};
 use sockeye::sys::Address;
 use sockeye::tls::ClientTls;
 use sockeye_hub::SUBPROTOCOL;
@@ -57,9 +57,9 @@ pub(crate) struct ClientArgs {
     #[arg(long = "connect-to", value_name = "ADDRESS", value_parser = parse_address)]
     pub(crate) addresses: Vec<Address>,
 
-    /// Time limit for resolving, connecting and the handshake together
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_some_time)]
-    pub(crate) connect_timeout: Duration,
+    /// Time limit for resolving, connecting and the handshake together [default: 30s, at most 10s for each]
+    #[arg(long, value_name = "TIME", value_parser = parse_some_time)]
+    pub(crate) connect_timeout: Option<Duration>,
 
     /// Redirects to follow, to ws:// and wss:// URLs; credentials are only sent to their origin
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u8>(0..=255))]
@@ -145,8 +145,15 @@ impl ClientArgs {
         if let Some(tls) = self.proxy_tls_for(&connect)? {
             connect = connect.proxy_tls(tls);
         }
-        let connect = connect.redirects(self.redirects).timeout(self.connect_timeout);
-        Ok((connect.map_err(|error| Failure::usage(format!("--connect-timeout: {error}")))?, tls))
+        connect = connect.redirects(self.redirects);
+        if let Some(time) = self.connect_timeout {
+            // Who asks for a minute waits so long for each stage, too.
+            connect = connect
+                .timeout(time)
+                .and_then(|connect| connect.timeouts(Timeouts::each(time)))
+                .map_err(|error| Failure::usage(format!("--connect-timeout: {error}")))?;
+        }
+        Ok((connect, tls))
     }
 
     /// Reads certificates and roots, if they may be needed.
@@ -348,6 +355,15 @@ mod tests {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert!(!shown.contains("pass"), "{shown}");
+    }
+
+    /// A minute is one for the host lookup, for connecting and for the handshake alike.
+    #[test]
+    fn a_time_to_connect_is_that_of_each_stage() {
+        let minute = format!("{:?}", connect("ws://example.com/", &["--connect-timeout", "60s"]).unwrap());
+        assert_eq!((minute.matches(": 60s").count(), minute.matches(": 10s").count()), (6, 0), "{minute}");
+        let usual = format!("{:?}", connect("ws://example.com/", &[]).unwrap());
+        assert_eq!((usual.matches(": 30s").count(), usual.matches(": 10s").count()), (1, 5), "{usual}");
     }
 
     /// A request that was copied from a browser, or a URL as it is typed.

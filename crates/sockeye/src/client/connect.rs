@@ -219,6 +219,8 @@ impl Connect {
 
     /// Sets the time limit of a whole attempt, from its start to the open connection, redirects included. Default 30 s.
     ///
+    /// Each stage has a limit of its own, 10 s by default: who waits longer raises [`timeouts`](Self::timeouts), too.
+    ///
     /// # Errors
     /// `ConnectError::Limit`: less than 1 ms or more than 365 days.
     pub fn timeout(self, timeout: Duration) -> Result<Self, ConnectError> {

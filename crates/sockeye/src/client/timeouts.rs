@@ -51,6 +51,26 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// The same limit for each stage, and the default [`head_start`](Self::head_start). With that of
+    /// [`Connect::timeout`](crate::Connect::timeout) only the whole attempt has a limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockeye::Connect;
+    /// use sockeye::client::Timeouts;
+    ///
+    /// # fn main() -> Result<(), sockeye::client::ConnectError> {
+    /// let patience = Duration::from_secs(60);
+    /// let connect = Connect::new("ws://example.com/")?.timeout(patience)?.timeouts(Timeouts::each(patience))?;
+    /// # let _ = connect;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn each(stage: Duration) -> Self {
+        Self { resolve: stage, connect: stage, proxy: stage, tls: stage, handshake: stage, ..Self::default() }
+    }
+
     pub(super) fn check(&self) -> Result<(), LimitError> {
         table::RESOLVE.check_time(self.resolve)?;
         table::CONNECT.check_time(self.connect)?;

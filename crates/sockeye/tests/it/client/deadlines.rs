@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::client::Proxy;
+use sockeye::client::{Proxy, Timeouts};
 use sockeye::sim::Faults;
 use sockeye::{Connect, Limits};
 use sockeye_testing::client::{Bench, MILLI, SECOND, Server, ip, to};
@@ -117,6 +117,26 @@ fn everything_together_has_a_deadline_in_whatever_stage() {
     assert_eq!(bench.why(proxied), "Proxy: timeout 2s");
     assert_eq!(bench.time(), 2 * SECOND);
     drop(two);
+    bench.finish();
+}
+
+/// Who sets both waits as long in any stage.
+#[test]
+fn a_stage_may_take_as_long_as_everything() {
+    let patient = |connect: Connect| {
+        connect.timeout(60 * SECOND).and_then(|connect| connect.timeouts(Timeouts::each(60 * SECOND))).unwrap()
+    };
+    let mut bench = Bench::new();
+    bench.network.name_stalls("slow.example");
+    bench.network.silence(&ip("10.0.0.1:80"));
+    let listener = bench.listen("10.0.0.2:80");
+    let ids = ["ws://slow.example/", "ws://10.0.0.1/", "ws://10.0.0.2/"].map(|url| bench.connect(&patient(to(url))));
+    bench.pass(60 * SECOND - MILLI);
+    assert_eq!(bench.service.connections(), 3);
+    bench.pass(MILLI);
+    let why = ids.map(|id| bench.why(id));
+    assert_eq!(why, ["Resolve: timeout 60s", "Connect: timeout 60s", "Handshake: timeout 60s"]);
+    drop(listener);
     bench.finish();
 }
 
